@@ -1,0 +1,15 @@
+# A small DALL-E tokenizer, trained on single frames of the videos.
+_base_ = ['base.py']
+
+max_epochs = max(1, round(16 * _base_.SCALE))
+model = dict(type='ssvideo.DalleVAE', vocab_size=_base_.VOCAB, hidden_dims=32)
+train_dataloader = dict(
+    image=dict(
+        **_base_.loader, batch_size=64, sampler=dict(**_base_.sampler, num_draws=800),
+        dataset=dict(
+            type='ssvideo.VideoList', source=_base_.TRAIN, stream='image', broken_log=_base_.BROKEN, pipeline=[
+                dict(type='ssvideo.SampleClips', clip_len=1, fps=_base_.FPS, num_clips=2),
+                dict(type='ssvideo.DecodeClips'),
+                _base_.shrink,
+                dict(type='RandomCrop', size=_base_.SIZE),
+                *_base_.pack])))

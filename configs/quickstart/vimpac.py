@@ -1,0 +1,26 @@
+# VIMPAC, small: masked token prediction and contrast on clips of the token store.
+_base_ = ['base.py']
+
+max_epochs = max(1, round(40 * _base_.SCALE))
+backbone = dict(
+    type='ssvideo.DividedTransformer', grid=(_base_.NUM_FRAMES, 8, 8), vocab_size=_base_.VOCAB, embed_dims=64,
+    num_layers=2, num_heads=4, layout='T,H|W', dropout=0.0)
+model = dict(
+    type='ssvideo.Pretrainer',
+    backbone=backbone,
+    maskers=dict(video=dict(type='ssvideo.BlockMasker', num_blocks=5)),
+    objectives=dict(
+        mlm=dict(type='ssvideo.MLM'),
+        nce=dict(type='ssvideo.InfoNCE', hidden_dims=128, out_dims=64)))
+train_dataloader = dict(
+    video=dict(
+        **_base_.loader, batch_size=32, sampler=dict(**_base_.sampler, num_draws=800),
+        dataset=dict(type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', clip_len=_base_.NUM_FRAMES, num_clips=2)))
+train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
+optim_wrapper = dict(
+    type='OptimWrapper', clip_grad=dict(max_norm=1.0),
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, bypass_duplicate=True))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.0, begin=0.1 * max_epochs, end=max_epochs, convert_to_iter_based=True)]

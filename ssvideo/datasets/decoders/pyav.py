@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import av
+import numpy as np
+from av.stream import Discard
+from av.video.reformatter import VideoReformatter
+
+from ..broken import BrokenFileError
+
+SEEKABLE_CONTAINERS = {'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm'}
+"""Containers whose index names the key frames. Others are decoded from their start."""
+
+SEEKABLE_CODECS = {'h264', 'hevc', 'vp8', 'vp9', 'libvpx', 'libvpx-vp9', 'av1', 'libdav1d', 'mpeg4', 'mjpeg'}
+"""Codecs whose key frames need nothing before them."""
+
+SKIPPING_CODECS = {'h264', 'hevc'}
+"""Decoders that can be told, packet by packet, to leave out a frame that no other refers to. (dav1d leaves out others.)"""
+
+FRAME_CACHE_BYTES = 64 * 2**20
+"""Where a video must be decoded to know its frames, they are kept up to this size, so as not to decode twice."""
+
+
+class VideoReader:
+    """A video opened once: the time of every frame, and any frame by its number.
+
+    Frame i is the i-th that decoding the file from start to end gives, of the stream that FFmpeg takes for the best,
+    turned as the file's display matrix says. Frame times come from the packets, without decoding, where the container has
+    an index and each packet a time of its own; reading then starts at the key frame before, and each frame is known by
+    its time stamp. Any other file is decoded from its start, which is slower and as exact.
+
+    Args:
+        path: a local file. (Anything that looks like a URL is taken as a file name.)
+
+    Raises:
+        BrokenFileError: if the file cannot be opened, has no video, or, where that is needed, does not decode.
+    """
+
+    def __init__(self, path: str):
+        self.path = str(path)
+        self._reformatter = VideoReformatter()
+        self._container = None
+        self._frames: list | None = None  # of a file that had to be decoded, as far as they fit
+        with self._errors():
+            self._open()
+            self.container = self._container.format.name
+            self.codec = self._stream.codec_context.name
+            self.pixel_format = self._stream.codec_context.pix_fmt
+            self.seekable = self._index_packets()
+            if not self.seekable:
+                self._index_by_decoding()
+        if not self.num_frames:
+            raise BrokenFileError(self.path, 'the video stream holds no frame')
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the video."""
+        return len(self.times)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last, which is shown as long as the median frame."""
+        steps = np.diff(self.times)
+        rate = self._stream.average_rate
+        step = float(np.median(steps)) if len(steps) else 1 / float(rate) if rate else 0.04
+        return float(self.times[-1]) + step
+
+    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Decode frames.
+
+        Args:
+            indices: numbers of frames, in any order; repeated ones give the same array.
+
+        Returns:
+            A ``(H, W, 3)`` uint8 RGB array for each index.
+
+        Raises:
+            IndexError: if an index is not in [0, num_frames).
+            BrokenFileError: if a frame, or one it is decoded from, is damaged or missing.
+        """
+        wanted = sorted({int(i) for i in indices})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < self.num_frames:
+            raise IndexError(f'{self.path} has frames 0 to {self.num_frames - 1}, asked for {wanted[0]} to {wanted[-1]}')
+        with self._errors():
+            read = self._read_by_time if self.seekable else self._read_by_count
+            found = dict(read(wanted))
+        return [found[int(i)] for i in indices]
+
+    def is_turned(self) -> bool:
+        """Whether the file has its pictures turned or mirrored for showing; told by decoding the first frame."""
+        with self._errors():
+            if self._frames:
+                return _display_matrix(self._frames[0]) is not None
+            self._open()
+            return _display_matrix(next(self._decode(self._container.demux(self._stream)))) is not None
+
+    def close(self) -> None:
+        """Close the file; frame times stay."""
+        self._frames = None
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    @contextmanager
+    def _errors(self):
+        try:
+            yield
+        except BrokenFileError:
+            self.close()
+            raise
+        except (av.FFmpegError, OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+            self.close()
+            reason = getattr(error, 'strerror', None) or str(error)
+            raise BrokenFileError(self.path, f'{type(error).__name__}: {reason}') from error
+
+    def _open(self) -> None:
+        self.close()
+        # 'file:' as a name may hold a colon; the white list as a play list may name other places
+        self._container = av.open(f'file:{self.path}', metadata_errors='replace',
+                                  container_options={'protocol_whitelist': 'file'})
+        self._stream = self._container.streams.best('video')
+        if self._stream is None:
+            raise BrokenFileError(self.path, 'it has no video stream')
+        for stream in self._container.streams:
+            if stream.index != self._stream.index:
+                stream.discard = Discard.all
+        # one thread: the loader's workers are the parallelism, and errors then belong to the packet that is sent
+        self._stream.codec_context.thread_count = 1
+        self._stream.codec_context.thread_type = 'NONE'
+
+    # -- files whose packets tell the frames ------------------------------------------------------------------------
+
+    def _index_packets(self) -> bool:
+        """Take the frame times from the packets, if this file's can be relied on."""
+        stream = self._stream
+        if self.container not in SEEKABLE_CONTAINERS or self.codec not in SEEKABLE_CODECS:
+            return False
+        packets = [(p.pts, p.dts, p.is_keyframe, p.is_discard or p.is_corrupt)
+                   for p in self._container.demux(stream) if p.size]
+        in_decoding_order = self.container.startswith('mov')  # its index; a Matroska file's is in the order of showing
+        if not packets or any(odd or pts is None or (in_decoding_order and dts is None) for pts, dts, _, odd in packets):
+            return False
+        pts = np.array([p[0] for p in packets], np.int64)
+        is_key = np.array([p[2] for p in packets], bool)
+        if not is_key[0] or pts[0] != pts.min():  # it begins with frames that cannot be decoded
+            return False
+        keys = np.flatnonzero(is_key)
+        self._pts = np.sort(pts)
+        if np.any(np.diff(self._pts) == 0) or np.any(np.diff(pts[keys]) <= 0):
+            return False
+        self._key_pts = pts[keys]
+        self._key_seek = np.array([packets[k][1] for k in keys]) if in_decoding_order else self._key_pts
+        self._number = {int(p): i for i, p in enumerate(self._pts)}
+        self.times = (self._pts - self._pts[0]) * float(stream.time_base)
+        return True
+
+    def _read_by_time(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        frames, at = None, -1  # the running decode and the number of its last frame
+        pts = {int(self._pts[i]) for i in wanted}
+        for i in wanted:
+            key = int(np.searchsorted(self._key_pts, self._pts[i], 'right')) - 1
+            if frames is None or self._number[int(self._key_pts[key])] > at:
+                frames = self._decode_from(key, pts)
+            for frame in frames:
+                at = self._number.get(frame.pts, -1)
+                if at >= i:
+                    break
+            if at != i:
+                raise BrokenFileError(self.path, f'frame {i} (at {self.times[i]:.3f} s) does not come out of the decoder')
+            yield i, self._rgb(frame)
+
+    def _decode_from(self, key: int, wanted_pts: set[int]):
+        self._container.seek(int(self._key_seek[key]), stream=self._stream)
+        packets = self._container.demux(self._stream)
+        first = next(packets)
+        if not first.size or not first.is_keyframe or first.pts > self._key_pts[key]:
+            self._open()  # the index lies: from the start
+            packets = self._container.demux(self._stream)
+            first = next(packets)
+        yield from self._decode([first], wanted_pts)
+        yield from self._decode(packets, wanted_pts)
+
+    # -- files that must be decoded ---------------------------------------------------------------------------------
+
+    def _index_by_decoding(self) -> None:
+        self._open()
+        times, kept, size = [], [], 0
+        for frame in self._decode(self._container.demux(self._stream)):
+            times.append(frame.time)
+            size += sum(plane.buffer_size for plane in frame.planes)
+            if size <= FRAME_CACHE_BYTES:
+                kept.append(frame)
+        if any(t is None for t in times) or np.any(np.diff(times) <= 0):  # no clock in the file: the nominal rate
+            times = np.arange(len(times)) / float(self._stream.average_rate or 25)
+        self.times = np.array(times, np.float64)
+        self.times -= self.times[0] if len(times) else 0
+        self._frames = kept if len(kept) == len(times) else None
+
+    def _read_by_count(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        if self._frames is not None:
+            yield from ((i, self._rgb(self._frames[i])) for i in wanted)
+            return
+        self._open()
+        last = wanted[-1] if wanted else -1
+        for i, frame in zip(range(last + 1), self._decode(self._container.demux(self._stream))):
+            if i in wanted:
+                yield i, self._rgb(frame)
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    def _decode(self, packets, wanted_pts: set[int] | None = None):
+        """Decode packets; where ``wanted_pts`` is given, leave out other frames that nothing refers to."""
+        context = self._stream.codec_context
+        skips = wanted_pts is not None and self.codec in SKIPPING_CODECS
+        for packet in packets:
+            if skips:
+                context.skip_frame = 'DEFAULT' if packet.pts in wanted_pts or not packet.size else 'NONREF'
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise BrokenFileError(self.path, f'the frame at {frame.time} s is damaged')
+                yield frame
+
+    def _rgb(self, frame) -> np.ndarray:
+        rgb = self._reformatter.reformat(frame, format='rgb24', threads=1).to_ndarray()
+        turned = _turn(rgb, _display_matrix(frame))
+        if turned is None:
+            raise BrokenFileError(self.path, 'its display matrix is not one of right angles')
+        return turned
+
+
+def _display_matrix(frame) -> np.ndarray | None:
+    """Rows: where the picture's x and y axes point on the screen. None for a frame that is shown as it is."""
+    for data in frame.side_data:
+        if data.type.name == 'DISPLAYMATRIX':
+            return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2] / 65536  # 16.16 fixed point
+    return None
+
+
+def _turn(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray | None:
+    """Show an image as its display matrix says; None if that is not made of right angles and mirrors."""
+    if matrix is None:
+        return image
+    axes = np.sign(np.where(np.abs(matrix) < 1e-2 * np.abs(matrix).max(), 0, matrix)).astype(int)
+    if sorted(map(tuple, np.abs(axes))) != [(0, 1), (1, 0)]:
+        return None
+    if axes[0, 0] == 0:  # x is shown as y
+        image = image.transpose(1, 0, 2)
+    horizontal, vertical = axes[:, 0].sum(), axes[:, 1].sum()  # of the two axes, which way is shown rightwards, downwards
+    return np.ascontiguousarray(image[::vertical, ::horizontal])

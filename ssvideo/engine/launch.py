@@ -1,0 +1,100 @@
+"""From a config file and command-line words to a runner; shared by ``tools/train.py`` and ``tools/test.py``."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+
+from .. import registry as ours
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the words that training and testing share; they are mmaction2's."""
+    parser.add_argument('--work-dir', help='where logs and results go; default: work_dirs/<config name>')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='override the config: key=value, key="[a,b]", nested keys with dots')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read a config and merge the common words into it.
+
+    Raises:
+        ValueError: for a component of ours that is written without ``ssvideo.``.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    cfg.setdefault('work_dir', str(Path('work_dirs') / Path(args.config).stem))
+    check_names(cfg)
+    return cfg
+
+
+def check_names(cfg: Config) -> None:
+    """Catch a bare name of ours where mmengine would end in a bare ``KeyError``.
+
+    Raises:
+        ValueError: naming the place in the config and the name to write.
+    """
+    known = {name: registry for registry in vars(ours).values() if isinstance(registry, ours.Registry)
+             for name in _registered(registry)}
+    for place, name in _types(cfg._cfg_dict):
+        if isinstance(name, str) and name in known and _is_only_ours(name, known[name]):
+            raise ValueError(f'{place}.type = {name!r}: did you mean ssvideo.{name}? Configs run in the scope '
+                             f'{cfg.get("default_scope")!r}, so components of this package are written with their scope.')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A runner on any machine: joins the process group first where there is no GPU, since mmengine needs one for it.
+
+    Returns:
+        mmengine's runner; nothing is trained yet.
+    """
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        _join_gloo(cfg.launcher)
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False) \
+            | dict(cfg.get('model_wrapper_cfg') or {})
+    return Runner.from_cfg(cfg)
+
+
+def _join_gloo(launcher: str) -> None:
+    if launcher != 'pytorch':
+        raise ValueError(f'without a GPU only --launcher pytorch (torchrun) is supported, got {launcher!r}')
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+
+
+def _registered(registry: ours.Registry) -> list[str]:
+    registry.import_from_location()
+    return list(registry.module_dict)
+
+
+def _is_only_ours(name: str, registry: ours.Registry) -> bool:
+    importlib.import_module('mmaction.registry')
+    root = registry.parent
+    siblings = [root, *(child for scope, child in root.children.items() if scope != registry.scope)]
+    for sibling in siblings:
+        sibling.import_from_location()
+    return not any(name in sibling.module_dict for sibling in siblings)
+
+
+def _types(node, place: str = 'config') -> Iterator[tuple[str, str]]:
+    if isinstance(node, (dict, ConfigDict)):
+        if 'type' in node:
+            yield place, node['type']
+        for key, value in node.items():
+            yield from _types(value, f'{place}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _types(value, f'{place}[{index}]')

@@ -1,0 +1,7 @@
+"""Every component of a model, registered in ``ssvideo.registry.MODELS``."""
+from . import backbones, decoders, maskers, objectives, tokenizers  # noqa: F401
+from .classifier import ClipClassifier
+from .preprocessor import ClipPreprocessor
+from .pretrainer import Pretrainer
+
+__all__ = ['ClipClassifier', 'ClipPreprocessor', 'Pretrainer']

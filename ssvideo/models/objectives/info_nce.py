@@ -1,0 +1,112 @@
+"""Tell the other clip of the same video from all other clips."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from ...structures import Features, MaskedTokens
+from ..backbones.base import Backbone
+from ..layers.gather import gather_stack
+from ..tokenizers.base import Tokenizer
+from .base import Objective
+
+
+def info_nce(embeddings: Tensor, temperature: float) -> dict[str, Tensor]:
+    """Contrast pairs of clips, in both directions, against all other clips.
+
+    Args:
+        embeddings: ``(2n, d)``, rows i and i + n show the same video; of any length, compared by cosine.
+        temperature: divides the cosines.
+
+    Returns:
+        ``loss``: temperature x (L + L'), and ``nce_accuracy``: share of clips whose partner scores highest. Computed
+        in float32 at least.
+
+    Source: VIMPAC, arXiv:2106.11250, Eqs. 4 to 6, 19 and 20.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        unit = F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
+        scores = unit @ unit.t() / temperature  # (2n, 2n)
+    clips = torch.arange(len(unit), device=unit.device)
+    scores = scores.masked_fill(clips[:, None] == clips, float('-inf'))  # no clip is compared with itself
+    partners = clips.roll(len(unit) // 2)
+    accuracy = (scores.detach().argmax(dim=1) == partners).to(scores.dtype).mean()
+    both_directions = 2 * F.cross_entropy(scores, partners)  # each of L and L' is a mean over n clips
+    return {'loss': temperature * both_directions, 'nce_accuracy': accuracy}
+
+
+@MODELS.register_module()
+class InfoNCE(Objective):
+    """Contrast of two clips of each video, over all processes.
+
+    In training the clips' summaries, not their projections, are gathered, and every process projects them all. Plain
+    batch norm then sees the whole batch and stays equal on all processes; the gradient is that of one process with
+    the whole batch (see :func:`gather_stack`). Every process needs the same number of clips. In evaluation a process
+    contrasts its own clips.
+
+    Args:
+        backbone: its last ``channels`` are the width of ``Features.summary``; see :class:`Objective`.
+        tokenizer: not used.
+        temperature: of the softmax; it multiplies the loss, too.
+        num_layers: linear layers of the projector; batch norm and ReLU between them, neither bias nor norm at its end.
+        hidden_dims: hidden width of the projector.
+        out_dims: width that is contrasted.
+        weight: the paper's alpha; 0.5 to 1 (Table 16).
+        inputs: features of masked (the paper's choice) or of clean clips (Table 8).
+        target: not used.
+        streams: streams to serve, each of two views.
+        loss_weight: factor of the loss, as every objective has it.
+
+    Raises:
+        ValueError: if ``num_layers`` or ``temperature`` is not positive.
+
+    Source: VIMPAC, arXiv:2106.11250, Sec. 3.2, App. A.2, B.2 and C.
+    """
+
+    def __init__(self, backbone: Backbone, tokenizer: Tokenizer | None = None, temperature: float = 0.2,
+                 num_layers: int = 3, hidden_dims: int = 4096, out_dims: int = 256, weight: float = 1.0,
+                 inputs: Literal['masked', 'clean'] = 'masked', target: str | None = None,
+                 streams: Sequence[str] | None = None, loss_weight: float = 1.0) -> None:
+        super().__init__(backbone, tokenizer, inputs=inputs, target=target, streams=streams, loss_weight=loss_weight)
+        if num_layers < 1:
+            raise ValueError(f'InfoNCE: num_layers must be at least 1, got {num_layers}')
+        if temperature <= 0:
+            raise ValueError(f'InfoNCE: temperature must be positive, got {temperature}')
+        self.temperature = temperature
+        self.weight = weight
+        self.projector = build_projector(backbone.channels[-1], num_layers, hidden_dims, out_dims)
+
+    def forward(self, features: Features, masked: MaskedTokens) -> dict[str, Tensor]:
+        """Return ``loss`` and ``nce_accuracy``.
+
+        Raises:
+            ValueError: if the clips are not two views of each video.
+        """
+        if masked.num_views != 2:
+            raise ValueError(f'InfoNCE contrasts two clips of each video, but this stream has {masked.num_views} '
+                             'view(s); draw two clips, or name the streams to serve with streams=(...)')
+        pairs = features.summary.unflatten(0, (2, -1))  # (2, B, C)
+        if self.training:
+            pairs = gather_stack(pairs).transpose(0, 1)  # (2, processes, B, C)
+        terms = info_nce(self.projector(pairs.reshape(-1, pairs.shape[-1])), self.temperature)
+        return terms | {'loss': self.weight * terms['loss']}
+
+
+def build_projector(in_dims: int, num_layers: int, hidden_dims: int, out_dims: int) -> nn.Sequential:
+    """An MLP with batch norm and ReLU between its layers, and neither bias nor norm at its end."""
+    layers = []
+    for _ in range(num_layers - 1):
+        layers += [nn.Linear(in_dims, hidden_dims), nn.BatchNorm1d(hidden_dims), nn.ReLU(inplace=True)]
+        in_dims = hidden_dims
+    layers.append(nn.Linear(in_dims, out_dims, bias=False))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)  # BERT, as the authors' code
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)

@@ -1,0 +1,84 @@
+"""From what the loaders give to :class:`~ssvideo.structures.Clips` on the device."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from ..registry import MODELS
+from ..structures import PAD, Clips
+
+
+@MODELS.register_module()
+class ClipPreprocessor(BaseDataPreprocessor):
+    """Stacks samples into clips, moves them as uint8 and normalises on the device.
+
+    A sample holds ``inputs``, ``(V, 3, T, H, W)`` uint8 as mmaction2's ``PackActionInputs`` makes it, or ``tokens``,
+    ``(V, t, h, w)`` int64 from a token store, or both.
+
+    Args:
+        mean: per channel, in 0..255; ``None`` makes no pixels (a backbone that reads tokens needs none).
+        std: per channel, in 0..255.
+
+    Raises:
+        ValueError: if only one of ``mean`` and ``std`` is given.
+    """
+
+    def __init__(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
+        super().__init__(non_blocking=True)
+        if (mean is None) != (std is None):
+            raise ValueError(f'ClipPreprocessor: give both mean and std, or neither; got mean={mean}, std={std}')
+        self.normalises = mean is not None
+        if self.normalises:
+            self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1, 1), persistent=False)
+            self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1, 1), persistent=False)
+
+    def forward(self, data: Mapping, training: bool = False) -> dict:
+        """Make the arguments of the model's ``forward``.
+
+        Args:
+            data: one batch (``inputs`` and/or ``tokens``, ``data_samples``), or a dict of batches by stream.
+            training: not used; mmengine passes it.
+
+        Returns:
+            ``{'inputs': Clips, 'data_samples': list or None}``, or ``{'inputs': {stream: Clips}}``.
+        """
+        if 'inputs' in data or 'tokens' in data:
+            return dict(inputs=self.clips(data), data_samples=data.get('data_samples'))
+        return dict(inputs={stream: self.clips(batch) for stream, batch in data.items()})
+
+    def clips(self, batch: Mapping) -> Clips:
+        """Stack one batch; see the class.
+
+        Raises:
+            ValueError: if the batch holds neither pixels nor tokens, or samples of different shapes.
+        """
+        if not batch.get('inputs') and not batch.get('tokens'):
+            raise ValueError(f"a batch needs 'inputs' (pixels) or 'tokens', got the keys {sorted(batch)}: "
+                             'end the pipeline with PackActionInputs')
+        frames = self._stack(batch['inputs']) if batch.get('inputs') else None
+        tokens = self._stack(batch['tokens']) if batch.get('tokens') else None
+        pad = None if tokens is None else tokens == PAD
+        frames_on_device, tokens_on_device = (None if x is None else self.cast_data(x) for x in (frames, tokens))
+        samples = batch.get('inputs') or batch['tokens']
+        return Clips(
+            frames=frames_on_device,
+            pixels=self._normalise(frames_on_device),
+            tokens=tokens_on_device,
+            pad=pad if pad is not None and pad.any() else None,
+            num_views=len(samples[0]))
+
+    @staticmethod
+    def _stack(samples: Sequence[Tensor]) -> Tensor:
+        shapes = {tuple(sample.shape) for sample in samples}
+        if len(shapes) > 1:
+            raise ValueError(f'the samples of a batch must have one shape, got {sorted(shapes)}: crop or resize to '
+                             'one size, and use one number of clips')
+        return torch.stack(list(samples), dim=1).flatten(0, 1)  # (V * B, ...), view-major
+
+    def _normalise(self, frames: Tensor | None) -> Tensor | None:
+        if frames is None or not self.normalises:
+            return None
+        return (frames - self.mean) / self.std

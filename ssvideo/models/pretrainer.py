@@ -1,0 +1,272 @@
+"""THE composition: masker, tokenizer, backbone, objectives, said once for every method. Read this first."""
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from ..structures import PAD, Clips, Features, MaskedTokens
+from .backbones.base import Backbone
+from .layers.resize_pixels import resize_pixels
+from .objectives.base import Objective
+from .tokenizers.base import Tokenizer
+
+Grid = tuple[int, int, int]
+STORED = 'stored'
+"""Name of the tokens that a batch brings, where no tokenizer is configured."""
+
+
+@MODELS.register_module()
+class Pretrainer(BaseModel):
+    """Masked pre-training on named streams of clips.
+
+    For each stream the masker hides positions of the token grid, the tokenizer makes the targets, the backbone encodes
+    the clips with those positions hidden, and the objectives turn features and targets into losses.
+
+    Args:
+        backbone: config of a :class:`Backbone`.
+        maskers: config of a masker for each stream; its keys are the streams there are.
+        objectives: configs by name; an objective serves every stream unless its ``streams`` names some.
+        tokenizer: config of a :class:`Tokenizer`, or of several by name (an objective's ``target`` then names its
+            own, the first being the default). ``None`` where every batch brings tokens from a store.
+        stream_weights: factor of each stream's losses, 1 where not given.
+        data_preprocessor: config; a ``ClipPreprocessor`` that does not normalise by default.
+        init_cfg: mmengine's.
+
+    Raises:
+        ValueError: for a part that names a stream, a target or a tokenizer that does not exist.
+    """
+
+    def __init__(self, backbone: dict, maskers: dict[str, dict], objectives: dict[str, dict],
+                 tokenizer: dict | None = None, stream_weights: dict[str, float] | None = None,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor or dict(type='ssvideo.ClipPreprocessor'), init_cfg)
+        self.backbone: Backbone = MODELS.build(backbone)
+        self.maskers = {stream: MODELS.build(masker) for stream, masker in maskers.items()}
+        self.tokenizers = self._build_tokenizers(tokenizer)
+        self.objectives = nn.ModuleDict({name: self._build_objective(name, cfg) for name, cfg in objectives.items()})
+        self.stream_weights = {stream: 1.0 for stream in maskers} | dict(stream_weights or {})
+        self._check_streams()
+        self._num_losses = 0
+        self.register_state_dict_post_hook(_drop_tokenizers)
+        self.register_load_state_dict_pre_hook(_keep_own_tokenizers)
+
+    # ------------------------------------------------------------------------------------------------ the one flow
+
+    def loss(self, batch: Mapping[str, Clips]) -> dict[str, Tensor]:
+        """Losses and metrics of a batch, ``<stream>_<objective>_<term>``; mmengine sums those that contain "loss"."""
+        losses = {}
+        for stream, clips in batch.items():
+            mask = self.draw_mask(stream, clips)
+            targets = self.tokenize(stream, clips, mask)
+            features = self.encode(stream, clips, targets, mask)
+            for name, objective in self.objectives_of(stream):
+                terms = objective(features[objective.inputs], targets[objective.target or self.default_target])
+                losses.update(self.named(stream, name, terms))
+            losses[f'{stream}_mask_ratio'] = (mask != 0).float().mean()
+        return losses
+
+    def draw_mask(self, stream: str, clips: Clips) -> Tensor:
+        """``(N, t, h, w)`` on the host, bool or int8; see :class:`~ssvideo.models.maskers.base.Masker`.
+
+        Raises:
+            ValueError: for a stream without a masker.
+        """
+        if stream not in self.maskers:
+            raise ValueError(f'the batch brings the stream {stream!r}, but there are maskers for '
+                             f'{sorted(self.maskers)} only: add maskers=dict({stream}=...) to the model')
+        num_clips = len(clips.tokens if clips.tokens is not None else clips.frames)
+        return self.maskers[stream](self.token_grid(clips), num_clips, self.rng(stream), clips.pad)
+
+    def tokenize(self, stream: str, clips: Clips, mask: Tensor) -> dict[str, MaskedTokens]:
+        """The targets by name: from the batch where it brings tokens, else from each tokenizer that is asked for."""
+        hidden = mask != 0
+        device = _device_of(clips)
+        shared = dict(mask=_to(hidden, device), positions=_to(hidden.flatten().nonzero().squeeze(1), device),
+                      num_views=clips.num_views)
+        if clips.tokens is not None:
+            return {self.default_target: MaskedTokens(tokens=clips.tokens, **shared)}
+        if not self.tokenizers:
+            return {self.default_target: MaskedTokens(tokens=None, **shared)}
+        everywhere = self.backbone.reads == 'tokens'
+        return {name: MaskedTokens(tokens=self._targets(self.tokenizers[name], clips, hidden, everywhere), **shared)
+                for name in self.targets_of(stream)}
+
+    def encode(self, stream: str, clips: Clips, targets: dict[str, MaskedTokens], mask: Tensor) -> dict[str, Features]:
+        """Features with the masked positions hidden (``'masked'``), and without (``'clean'``) where somebody asks."""
+        inputs = clips.pixels if self.backbone.reads == 'pixels' else targets[self.default_target].tokens
+        if inputs is None:
+            raise ValueError(f'{type(self.backbone).__name__} reads {self.backbone.reads}, and the stream {stream!r} '
+                             "brings none: give ClipPreprocessor mean and std (pixels), or a tokenizer or store (tokens)")
+        wanted = {objective.inputs for _, objective in self.objectives_of(stream)}
+        features = {}
+        if 'masked' in wanted:
+            features['masked'] = self.backbone(inputs, _to(mask, inputs.device))
+        if 'clean' in wanted:
+            features['clean'] = self.backbone(inputs)
+        return features
+
+    def named(self, stream: str, name: str, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Prefix an objective's terms and weigh its loss."""
+        weight = self.stream_weights[stream] * self.objectives[name].loss_weight
+        terms = terms | dict(loss=terms['loss'] * weight)
+        return {f'{stream}_{name}_{term}': value for term, value in terms.items()}
+
+    # ------------------------------------------------------------------------------------------- what the flow asks
+
+    @property
+    def default_target(self) -> str:
+        """Name of the tokenizer that objectives without a ``target`` learn from."""
+        return next(iter(self.tokenizers), STORED)
+
+    def objectives_of(self, stream: str) -> Iterator[tuple[str, Objective]]:
+        """The objectives that serve a stream, by name."""
+        return ((name, objective) for name, objective in self.objectives.items()
+                if objective.streams is None or stream in objective.streams)
+
+    def targets_of(self, stream: str) -> list[str]:
+        """Names of the tokenizers whose tokens a stream needs."""
+        needed = {objective.target or self.default_target for _, objective in self.objectives_of(stream)}
+        if self.backbone.reads == 'tokens':
+            needed.add(self.default_target)
+        return [name for name in self.tokenizers if name in needed]
+
+    def token_grid(self, clips: Clips) -> Grid:
+        """``(t, h, w)``: of the tokens that the batch brings, else of the pixels by the backbone's or tokenizer's stride.
+
+        Raises:
+            ValueError: if the clip does not divide by the stride.
+        """
+        if clips.tokens is not None:
+            return tuple(clips.tokens.shape[1:])
+        stride = self.backbone.token_stride
+        if stride is None:
+            if not self.tokenizers:
+                raise ValueError('the batch brings neither tokens nor a way to make them: configure a tokenizer or '
+                                 'read clips from a token store')
+            stride = self.tokenizers[self.default_target].stride
+        frames, height, width = clips.frames.shape[2:]
+        stride = (1 if frames == 1 else stride[0], *stride[1:])
+        if frames % stride[0] or height % stride[1] or width % stride[2]:
+            raise ValueError(f'clips of {frames} x {height} x {width} (T, H, W) do not divide by the token stride '
+                             f'{stride}: change the clip length or the crop')
+        return frames // stride[0], height // stride[1], width // stride[2]
+
+    def rng(self, stream: str) -> random.Random:
+        """Randomness of this step's masks: a function of (seed, rank, iteration, stream) and nothing else."""
+        hub = MessageHub.get_current_instance()
+        iteration = hub.get_info('iter', None) if self.training else None
+        if iteration is None:  # not in a training loop
+            iteration, self._num_losses = f'free-{self._num_losses}', self._num_losses + 1
+        return random.Random(f"{hub.get_info('seed', 0)}/{get_rank()}/{iteration}/{stream}")
+
+    def _targets(self, tokenizer: Tokenizer, clips: Clips, hidden: Tensor, everywhere: bool) -> Tensor:
+        """Tokens of one tokenizer; where frames are independent, only of those that hold a masked token."""
+        grid = tuple(hidden.shape[1:])
+        view = self._view(tokenizer, clips.frames, grid)  # (N, 3, T, H', W')
+        needed = hidden.flatten(2).any(2).flatten()  # (N * t,), on the host
+        if everywhere or not tokenizer.independent_frames or needed.all():
+            return _tokens_of(tokenizer, view)
+        span = view.shape[2] // grid[0]
+        frames = view.unflatten(2, (grid[0], span)).transpose(1, 2).flatten(0, 1)  # (N * t, 3, span, H', W')
+        index = _to(needed.nonzero().squeeze(1), view.device)
+        found = _tokens_of(tokenizer, frames.index_select(0, index)).squeeze(1)  # (K, h, w[, C])
+        everything = found.new_full((len(needed), *found.shape[1:]), PAD if tokenizer.vocab_size else 0)
+        return everything.index_copy(0, index, found).unflatten(0, (-1, grid[0]))
+
+    def _view(self, tokenizer: Tokenizer, frames: Tensor, grid: Grid) -> Tensor:
+        span, height, width = (1 if frames.shape[2] == 1 else tokenizer.stride[0], *tokenizer.stride[1:])
+        if frames.shape[2] != grid[0] * span:
+            raise ValueError(f'{type(tokenizer).__name__} makes one token frame of {span} frames, so {grid[0]} token '
+                             f'frames need {grid[0] * span} frames, got {frames.shape[2]}')
+        return resize_pixels(frames, (grid[1] * height, grid[2] * width))
+
+    # ---------------------------------------------------------------------------------------------------- mmengine
+
+    def forward(self, inputs: Mapping[str, Clips], data_samples: list | None = None, mode: str = 'tensor'):
+        """mmengine's entry.
+
+        Args:
+            inputs: clips by stream.
+            data_samples: not used.
+            mode: ``'loss'`` for :meth:`loss`; ``'tensor'`` for the unmasked features of each stream.
+
+        Raises:
+            ValueError: for another mode.
+        """
+        if mode == 'loss':
+            return self.loss(inputs)
+        if mode == 'tensor':
+            return {stream: self.backbone(self._plain_inputs(stream, clips)) for stream, clips in inputs.items()}
+        raise ValueError(f"Pretrainer.forward: mode must be 'loss' or 'tensor', got {mode!r}")
+
+    def _plain_inputs(self, stream: str, clips: Clips) -> Tensor:
+        if self.backbone.reads == 'pixels' or clips.tokens is not None:
+            return clips.pixels if self.backbone.reads == 'pixels' else clips.tokens
+        nothing_hidden = torch.zeros(len(clips.frames), *self.token_grid(clips), dtype=torch.bool)
+        return self.tokenize(stream, clips, nothing_hidden)[self.default_target].tokens
+
+    def train(self, mode: bool = True) -> Pretrainer:
+        """As torch's, but the tokenizers stay in eval mode."""
+        super().train(mode)
+        self.tokenizers.eval()
+        return self
+
+    # ---------------------------------------------------------------------------------------------------- building
+
+    @staticmethod
+    def _build_tokenizers(cfg: dict | None) -> nn.ModuleDict:
+        if cfg is None:
+            return nn.ModuleDict()
+        named = {'tokenizer': cfg} if 'type' in cfg else cfg
+        return nn.ModuleDict({name: MODELS.build(part) for name, part in named.items()}).requires_grad_(False).eval()
+
+    def _build_objective(self, name: str, cfg: dict) -> Objective:
+        target = cfg.get('target')
+        if target is not None and target not in self.tokenizers:
+            raise ValueError(f'objective {name!r}: target={target!r} is no tokenizer; there are '
+                             f'{sorted(self.tokenizers)}')
+        tokenizer = self.tokenizers[target or self.default_target] if self.tokenizers else None
+        return MODELS.build(cfg, default_args=dict(backbone=self.backbone, tokenizer=tokenizer))
+
+    def _check_streams(self) -> None:
+        streams = set(self.maskers)
+        for part, named in [('stream_weights', self.stream_weights),
+                            *((f'objective {n!r}', o.streams or ()) for n, o in self.objectives.items())]:
+            if unknown := set(named) - streams:
+                raise ValueError(f'{part} names the streams {sorted(unknown)}; maskers exist for {sorted(streams)}')
+        for stream in streams:
+            if not any(self.objectives_of(stream)):
+                raise ValueError(f'no objective serves the stream {stream!r}')
+
+
+def _tokens_of(tokenizer: Tokenizer, view: Tensor) -> Tensor:
+    with torch.inference_mode():
+        tokens = tokenizer(view)
+    return tokens.clone()  # an inference tensor cannot be saved for a backward
+
+
+def _device_of(clips: Clips) -> torch.device:
+    return (clips.frames if clips.tokens is None else clips.tokens).device
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move a host tensor without making the host wait for the device."""
+    return (tensor.pin_memory() if device.type == 'cuda' else tensor).to(device, non_blocking=True)
+
+
+def _drop_tokenizers(module: Pretrainer, state_dict: dict, prefix: str, metadata) -> None:
+    """A frozen tokenizer is named by its own file; it is not copied into every checkpoint."""
+    for key in [key for key in state_dict if key.startswith(f'{prefix}tokenizers.')]:
+        del state_dict[key]
+
+
+def _keep_own_tokenizers(module: Pretrainer, state_dict: dict, prefix: str, *args) -> None:
+    for key, value in module.tokenizers.state_dict().items():
+        state_dict.setdefault(f'{prefix}tokenizers.{key}', value)

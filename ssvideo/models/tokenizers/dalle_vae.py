@@ -1,0 +1,227 @@
+"""Trains DALL-E's discrete variational auto-encoder; what comes out is a ``DalleTokenizer``."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import broadcast
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ...registry import MODELS
+from ...structures import Clips
+from ..layers.dalle_blocks import DalleDecoder, DalleEncoder, picture_of, squeeze_range
+from .dalle_checkpoint import save_dalle
+
+SUBPIXELS_PER_TOKEN = 3 * 8 * 8
+
+
+@MODELS.register_module()
+class DalleVAE(BaseModel):
+    """Learns a vocabulary of 8 x 8 pixel patches by rebuilding pictures through a Gumbel softmax. Every frame is one.
+
+    The loss is the negative evidence lower bound per colour value: a logit-Laplace likelihood of the pixels plus the
+    weighted divergence of the posterior from the uniform prior.
+
+    Args:
+        vocab_size: number of ids.
+        hidden_dims: width of the outermost groups of encoder and decoder.
+        num_blocks: residual blocks per group (four groups each).
+        input_dims: width of the decoder's embedding of an id.
+        temperature: of the relaxation, at the start and at the end; cosine between.
+        temperature_iters: iterations from the first to the second.
+        kl_weight: final weight of the divergence (beta); it rises from 0.
+        kl_iters: iterations of that rise.
+        codebook_init: ``'data'`` makes every id stand for one patch of the first batch, as VQ codebooks are set from
+            data: small models then start with all ids in use. ``'random'`` as published.
+        data_preprocessor: config; a ``ClipPreprocessor`` that does not normalise by default.
+        init_cfg: mmengine's.
+
+    Raises:
+        ValueError: for a schedule or an initialisation that does not exist.
+
+    Source: DALL-E, arXiv:2102.12092, Sec. 2.1 and App. A.2, A.3; defaults are its values.
+    """
+
+    def __init__(self, vocab_size: int, hidden_dims: int, num_blocks: int = 2, input_dims: int = 128,
+                 temperature: tuple[float, float] = (1.0, 1 / 16), temperature_iters: int = 150_000,
+                 kl_weight: float = 6.6, kl_iters: int = 5000,
+                 codebook_init: Literal['data', 'random'] = 'random',
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor or dict(type='ssvideo.ClipPreprocessor'), init_cfg)
+        if len(temperature) != 2 or min(temperature) <= 0:
+            raise ValueError(f'DalleVAE: temperature must be two positive numbers (start, end), got {temperature}')
+        if temperature_iters < 1 or kl_iters < 1:
+            raise ValueError('DalleVAE: temperature_iters and kl_iters must be at least 1, got '
+                             f'{temperature_iters} and {kl_iters}')
+        if codebook_init not in ('data', 'random'):
+            raise ValueError(f"DalleVAE: codebook_init must be 'data' or 'random', got {codebook_init!r}")
+        self.encoder = DalleEncoder(hidden_dims, num_blocks, vocab_size)
+        self.decoder = DalleDecoder(hidden_dims, num_blocks, vocab_size, input_dims)
+        self.vocab_size = vocab_size
+        self.temperature = tuple(temperature)
+        self.temperature_iters = temperature_iters
+        self.kl_weight = kl_weight
+        self.kl_iters = kl_iters
+        self.register_buffer('codebook_is_set', torch.tensor(codebook_init == 'random'))
+        self._codebook_is_set = codebook_init == 'random'  # the same on the host: the device is asked once
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, inputs: Mapping[str, Clips] | Clips, data_samples: list | None = None, mode: str = 'tensor'):
+        """mmengine's entry.
+
+        Args:
+            inputs: clips by stream (or of the only stream); the ``frames`` of all streams must have one size.
+            data_samples: not used.
+            mode: ``'loss'``, see :meth:`loss`; ``'tensor'`` for the ids ``(M, H / 8, W / 8)`` of all M frames;
+                ``'predict'`` for their reconstructions from these ids, ``(M, 3, H, W)`` in [0, 1].
+
+        Raises:
+            ValueError: for another mode, or frames that do not fit.
+        """
+        pictures = self.pictures(inputs)
+        if mode == 'loss':
+            return self.loss(pictures)
+        if mode == 'tensor':
+            return self.tokenize(pictures)
+        if mode == 'predict':
+            return self.decode(self.tokenize(pictures))
+        raise ValueError(f"DalleVAE.forward: mode must be 'loss', 'tensor' or 'predict', got {mode!r}")
+
+    def loss(self, pictures: Tensor) -> dict[str, Tensor]:
+        """The two terms of the bound, and the signals of a healthy codebook.
+
+        Args:
+            pictures: ``(M, 3, H, W)`` in [0, 1].
+
+        Returns:
+            ``loss_pixels`` (may be negative: it is a density) and ``loss_kl``; ``psnr`` of the relaxed reconstruction
+            in dB, ``codebook_perplexity`` and ``codebook_use`` (share of the ids) of this batch, ``temperature``.
+        """
+        self._set_codebook_once(pictures)
+        temperature, kl_weight = self.schedule()
+        target = squeeze_range(pictures)
+        logits = self.encoder(target).float()
+        outputs = self.decoder(F.gumbel_softmax(logits, tau=temperature, dim=1)).float()
+        divergence = self.divergence(logits)
+        return dict(
+            loss_pixels=logit_laplace_nll(outputs, target).mean(),
+            loss_kl=divergence * (kl_weight / SUBPIXELS_PER_TOKEN),
+            kl=divergence.detach(),
+            psnr=-10 * F.mse_loss(picture_of(outputs.detach()), pictures).log10(),
+            temperature=torch.tensor(temperature),
+            **self.codebook_signals(logits.detach().argmax(1)))
+
+    def schedule(self) -> tuple[float, float]:
+        """Temperature and weight of the divergence at this iteration of the running training."""
+        iteration = MessageHub.get_current_instance().get_info('iter', 0)
+        start, end = self.temperature
+        temperature = end + (start - end) * _cosine(iteration / self.temperature_iters)
+        return temperature, self.kl_weight * (1 - _cosine(iteration / self.kl_iters))
+
+    def divergence(self, logits: Tensor) -> Tensor:
+        """Mean over the tokens of KL(posterior, uniform), in nats."""
+        log_posterior = logits.log_softmax(1)
+        return (log_posterior.exp() * log_posterior).sum(1).mean() + math.log(self.vocab_size)
+
+    def codebook_signals(self, tokens: Tensor) -> dict[str, Tensor]:
+        """How many ids a batch uses, and how evenly."""
+        counts = torch.zeros(self.vocab_size, device=tokens.device)
+        counts = counts.scatter_add(0, tokens.flatten(), torch.ones_like(tokens.flatten(), dtype=counts.dtype))
+        share = counts / tokens.numel()
+        return dict(codebook_perplexity=torch.special.entr(share).sum().exp(),
+                    codebook_use=(counts > 0).float().mean())
+
+    def tokenize(self, pictures: Tensor) -> Tensor:
+        """``(M, 3, H, W)`` in [0, 1] -> ``(M, H / 8, W / 8)`` int64."""
+        return self.encoder(squeeze_range(pictures)).argmax(1)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """``(M, h, w)`` int64 -> ``(M, 3, 8 h, 8 w)`` in [0, 1]."""
+        return picture_of(self.decoder.from_embedding(self.decoder.embed(tokens)).float())
+
+    def pictures(self, inputs: Mapping[str, Clips] | Clips) -> Tensor:
+        """All frames of a batch as ``(M, 3, H, W)`` float in [0, 1].
+
+        Raises:
+            ValueError: if a stream has no frames, or sizes differ or are no multiples of 8.
+        """
+        streams = inputs if isinstance(inputs, Mapping) else {'the only one': inputs}
+        for stream, clips in streams.items():
+            if clips.frames is None:
+                raise ValueError(f'DalleVAE learns from frames, and the stream {stream!r} brings none')
+        sizes = {tuple(clips.frames.shape[-2:]) for clips in streams.values()}
+        if len(sizes) > 1 or any(side % 8 for side in min(sizes)):
+            raise ValueError(f'DalleVAE: all frames must have one size, multiples of 8, got {sorted(sizes)}')
+        frames = torch.cat([clips.frames.transpose(1, 2).flatten(0, 1) for clips in streams.values()])
+        return (frames.float() / 255).contiguous(memory_format=torch.channels_last)
+
+    def save_tokenizer(self, path: str | Path) -> None:
+        """Write the file that ``DalleTokenizer(checkpoint=path)`` reads."""
+        save_dalle(path, self.encoder, self.decoder)
+
+    def _set_codebook_once(self, pictures: Tensor) -> None:
+        if self._codebook_is_set:
+            return
+        if not self.codebook_is_set.item():  # a checkpoint may have been loaded since
+            set_codebook_from_data(self.encoder, pictures)
+            for weight in (self.encoder.head.weight.data, self.encoder.head.bias.data):
+                broadcast(weight)
+            self.codebook_is_set.fill_(True)
+        self._codebook_is_set = True
+
+
+def logit_laplace_nll(outputs: Tensor, target: Tensor) -> Tensor:
+    """Negative log density of the logit-Laplace distribution, whose support is (0, 1) as a pixel's.
+
+    Args:
+        outputs: ``(M, 6, H, W)``, location and log scale of each channel.
+        target: ``(M, 3, H, W)`` in (0, 1).
+
+    Returns:
+        ``(M, 3, H, W)``, in nats.
+
+    Source: DALL-E, arXiv:2102.12092, App. A.3.
+    """
+    location, log_scale = outputs.chunk(2, dim=1)
+    distance = (torch.logit(target) - location).abs()
+    return distance * (-log_scale).exp() + log_scale + (2 * target * (1 - target)).log()
+
+
+@torch.no_grad()
+def set_codebook_from_data(encoder: DalleEncoder, pictures: Tensor, spread: float = 3.0) -> None:
+    """Make id k the nearest neighbour of one patch's features, for a random patch each.
+
+    The logits become the negative squared distances to these features, of which the term that all ids share is left
+    out: a linear layer.
+
+    Args:
+        encoder: its ``head`` is overwritten.
+        pictures: ``(M, 3, H, W)`` in [0, 1]; at least ``vocab_size`` patches, better some times that.
+        spread: standard deviation of a patch's logits over the ids.
+    """
+    features = []
+    hook = encoder.head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+    encoder(squeeze_range(pictures))
+    hook.remove()
+    features = features[0].float().permute(0, 2, 3, 1).flatten(0, 2)  # (tokens, C)
+    mean, std = features.mean(0), features.std(0) + 1e-3 * features.std()
+    features = (features - mean) / std
+    chosen = torch.randint(len(features), (encoder.head.out_channels,), device=features.device)
+    codes = features[chosen]
+    offsets = codes.square().sum(1) / 2
+    logits = features @ codes.T - offsets
+    scale = spread / (logits - logits.mean(1, keepdim=True)).std()
+    weight = scale * codes / std
+    encoder.head.weight.copy_(weight[:, :, None, None])
+    encoder.head.bias.copy_(-weight @ mean - scale * offsets)
+
+
+def _cosine(progress: float) -> float:
+    """From 1 to 0 as progress goes from 0 to 1."""
+    return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0))
