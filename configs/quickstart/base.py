@@ -1,11 +1,14 @@
-# What the quickstart's recipes share. Two words come from the environment, set by tools/quickstart.sh:
+# What the quickstart's recipes share. Three words come from the environment, set by tools/quickstart.sh:
 #   QUICKSTART        the folder of all results (work_dirs/quickstart)
 #   QUICKSTART_SCALE  share of the default number of epochs; --fast sets a small one
+#   QUICKSTART_DRAWS  videos drawn in an epoch of pre-training, however many there are
 _base_ = ['../_base_/runtime.py']
 
 ROOT = '{{$QUICKSTART:work_dirs/quickstart}}'
 SCALE = float('{{$QUICKSTART_SCALE:1}}')
+DRAWS = int('{{$QUICKSTART_DRAWS:800}}')
 TRAIN = f'{ROOT}/train.txt'  # `path`, or `path label`
+FINETUNE = f'{ROOT}/finetune.txt'  # a part of the training list, with labels
 VAL = f'{ROOT}/val.txt'
 TOKENIZER = f'{ROOT}/tokenizer/tokenizer.safetensors'
 
@@ -15,7 +18,14 @@ SIZE = 64
 VOCAB = 256
 MEAN = [123.675, 116.28, 103.53]
 STD = [58.395, 57.12, 57.375]
-BROKEN = f'{ROOT}/broken_videos.jsonl'
+BROKEN = ROOT  # the folder of broken_videos.jsonl
+
+VIMPAC_BACKBONE = dict(
+    type='ssvideo.DividedTransformer', grid=(NUM_FRAMES, 8, 8), vocab_size=VOCAB, embed_dims=64, num_layers=2, num_heads=4,
+    layout='T,H|W', dropout=0.0)
+BEVT_BACKBONE = dict(
+    type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=24, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8),
+    window_size=(4, 4, 4), drop_path_rate=0.0)
 
 sampler = dict(type='ssvideo.DrawSampler', shuffle=True)
 in_order = dict(type='DefaultSampler', shuffle=False)

@@ -5,7 +5,7 @@ max_epochs = max(1, round(16 * _base_.SCALE))
 model = dict(type='ssvideo.DalleVAE', vocab_size=_base_.VOCAB, hidden_dims=32)
 train_dataloader = dict(
     image=dict(
-        **_base_.loader, batch_size=64, sampler=dict(**_base_.sampler, num_draws=800),
+        **_base_.loader, batch_size=64, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
         dataset=dict(
             type='ssvideo.VideoList', source=_base_.TRAIN, stream='image', broken_log=_base_.BROKEN, pipeline=[
                 dict(type='ssvideo.SampleClips', clip_len=1, fps=_base_.FPS, num_clips=2),

@@ -2,19 +2,16 @@
 _base_ = ['base.py']
 
 max_epochs = max(1, round(40 * _base_.SCALE))
-backbone = dict(
-    type='ssvideo.DividedTransformer', grid=(_base_.NUM_FRAMES, 8, 8), vocab_size=_base_.VOCAB, embed_dims=64,
-    num_layers=2, num_heads=4, layout='T,H|W', dropout=0.0)
 model = dict(
     type='ssvideo.Pretrainer',
-    backbone=backbone,
+    backbone=_base_.VIMPAC_BACKBONE,
     maskers=dict(video=dict(type='ssvideo.BlockMasker', num_blocks=5)),
     objectives=dict(
         mlm=dict(type='ssvideo.MLM'),
         nce=dict(type='ssvideo.InfoNCE', hidden_dims=128, out_dims=64)))
 train_dataloader = dict(
     video=dict(
-        **_base_.loader, batch_size=32, sampler=dict(**_base_.sampler, num_draws=800),
+        **_base_.loader, batch_size=32, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
         dataset=dict(type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', clip_len=_base_.NUM_FRAMES, num_clips=2)))
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(

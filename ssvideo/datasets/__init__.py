@@ -1,0 +1,8 @@
+"""Data sets, samplers and transforms."""
+from . import transforms  # noqa: F401  (registers them)
+from .broken import BrokenFileError, BrokenLog
+from .draw_sampler import DrawSampler, draw_seed, seeded
+from .image_list import ImageList
+from .video_list import VideoList
+
+__all__ = ['BrokenFileError', 'BrokenLog', 'DrawSampler', 'ImageList', 'VideoList', 'draw_seed', 'seeded']

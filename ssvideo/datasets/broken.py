@@ -45,7 +45,7 @@ class BrokenLog:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._read_new_lines(file)
             if path not in self.known:
-                file.write(json.dumps(dict(path=path, reason=reason)).encode() + b'\n')
+                file.write(json.dumps({'path': path, 'reason': reason}).encode() + b'\n')
                 file.flush()
         self.known.add(path)
         return True

@@ -15,7 +15,7 @@ from ..registry import DATA_SAMPLERS
 
 
 def draw_seed(*keys: int | str) -> int:
-    """Mix keys, such as a seed, the name of a stream and a draw number, into one 63-bit seed, alike on every machine."""
+    """Mix keys, such as a seed, a stream's name and a draw number, into one 63-bit seed, alike on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(keys).encode(), digest_size=8).digest(), 'little') >> 1
 
 
@@ -49,7 +49,8 @@ class DrawSampler(Sampler):
         dataset: a data set whose items are asked for with ``(index, draw)``, such as ``VideoList``. Where its ``seed``
             attribute is None, it is given the sampler's.
         shuffle: permute each pass over the data, else draw in the order of the data set.
-        seed: of the permutations; equal on all ranks. None: drawn once and shared between ranks. A runner passes its own.
+        seed: of the permutations; equal on all ranks. None: drawn once and shared between ranks. A runner
+            passes its own.
         num_draws: draws in an epoch, over all ranks; None: the length of the data set.
     """
 

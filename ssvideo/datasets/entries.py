@@ -54,8 +54,8 @@ def read_list(file: str | Path, labels: bool | None = None, delimiter: str = ' '
         delimiter: between path and label.
 
     Raises:
-        ValueError: with file, line number and text, if a line is not as ``labels`` says, or if some lines have labels and
-            others have none.
+        ValueError: with file, line number and text, if a line is not as ``labels`` says, or if some lines have labels
+            and others have none.
     """
     if not delimiter:
         raise ValueError("delimiter must not be empty: it stands between path and label, as in 'a.mp4 3'")
@@ -67,7 +67,7 @@ def read_list(file: str | Path, labels: bool | None = None, delimiter: str = ' '
     if odd:
         number, line = next(iter(odd.items()))
         advice = '' if labels else ', while others have one. Say labels=True or labels=False'
-        raise ValueError(f"{file}, line {number}: {line!r} does not end with {delimiter!r} and a label{advice}")
+        raise ValueError(f'{file}, line {number}: {line!r} does not end with {delimiter!r} and a label{advice}')
     entries.labels = np.frombuffer(ids, np.int64) if ids else np.zeros(0, np.int64)
     return entries
 
@@ -106,8 +106,8 @@ def read_folder(folder: str | Path, suffixes: frozenset[str], labels: bool | Non
     Args:
         folder: searched recursively, in sorted order; links to folders are followed.
         suffixes: of the files that count, in lower case, with the dot.
-        labels: True: the sub-folders are classes; False: they are not; None: they are if two or more hold files and none
-            lies beside them.
+        labels: True: the sub-folders are classes; False: they are not; None: they are if two or more hold files and
+            none lies beside them.
         class_names: the sub-folders' names in the order of the labels; None: sorted.
 
     Returns:
@@ -127,8 +127,8 @@ def read_folder(folder: str | Path, suffixes: frozenset[str], labels: bool | Non
     if not labels:
         return Entries(encoded), None
     if None in found:
-        raise ValueError(f'{folder}: labels=True takes the sub-folders as classes, but {relative[tops.index(None)]} lies '
-                         'outside of one. Move it, or say labels=False')
+        raise ValueError(f'{folder}: labels=True takes the sub-folders as classes, but {relative[tops.index(None)]} '
+                         'lies outside of one. Move it, or say labels=False')
     names = sorted(found) if class_names is None else list(class_names)
     if unknown := sorted(found.difference(names)):
         raise ValueError(f'{folder}: sub-folder {unknown[0]!r} is not in class_names ({len(names)} names)')

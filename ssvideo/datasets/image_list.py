@@ -8,11 +8,11 @@ from .video_list import MediaList
 class ImageList(MediaList):
     """Images from an annotation list or a folder; an image is a clip of one frame (``LoadImage``).
 
-    Arguments are those of ``VideoList``, except that ``stream`` is 'image' and broken files go to ``broken_images.jsonl``.
+    Arguments are those of ``VideoList``, except that ``stream`` is 'image'; broken files go to ``broken_images.jsonl``.
     Images as frames of videos are a ``VideoList`` with ``SampleClips(clip_len=1)``.
     """
 
-    suffixes = frozenset('.jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .pgm'.split())
+    suffixes = frozenset(('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm'))
     broken_log_name = 'broken_images.jsonl'
 
     def __init__(self, source, pipeline, *, labels=None, delimiter=' ', data_root='', stream='image', seed=None,

@@ -21,8 +21,9 @@ class MediaList(Dataset):
 
     def __init__(self, source: str | Path, pipeline: Sequence[dict | Callable], *, labels: bool | None = None,
                  delimiter: str = ' ', data_root: str | Path = '', stream: str = 'video', seed: int | None = None,
-                 test_mode: bool = False, class_names: Sequence[str] | str | None = None, num_classes: int | None = None,
-                 max_attempts: int = 10, max_broken_share: float = 0.5, broken_log: str | Path | None = None):
+                 test_mode: bool = False, class_names: Sequence[str] | str | None = None,
+                 num_classes: int | None = None, max_attempts: int = 10, max_broken_share: float = 0.5,
+                 broken_log: str | Path | None = None):
         names = _read_names(class_names)
         source = Path(source)
         if source.is_dir():
@@ -35,9 +36,9 @@ class MediaList(Dataset):
             raise ValueError(f'{type(self).__name__}: source {source} is neither a file nor a folder')
         if not len(self.entries):
             raise ValueError(f'{source} holds no {"/".join(sorted(self.suffixes)) if source.is_dir() else "path"}')
-        self.num_classes = num_classes if num_classes is not None else names and len(names)
+        self.num_classes = len(names) if num_classes is None and names else num_classes
         self._check_labels(source)
-        self.metainfo = dict(classes=tuple(names)) if names else {}
+        self.metainfo = {'classes': tuple(names)} if names else {}
         self.transforms = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline]
         self.stream, self.seed, self.test_mode = stream, seed, test_mode
         self.max_attempts, self.max_broken_share = max_attempts, max_broken_share
@@ -50,8 +51,8 @@ class MediaList(Dataset):
     def _check_labels(self, source) -> None:
         labels = self.entries.labels
         if labels is not None and self.num_classes and labels.max() >= self.num_classes:
-            raise ValueError(f'{source}: label {labels.max()} of {self.entries.path(int(labels.argmax()))}, but there are '
-                             f'{self.num_classes} classes (0 to {self.num_classes - 1})')
+            raise ValueError(f'{source}: label {labels.max()} of {self.entries.path(int(labels.argmax()))}, but there '
+                             f'are {self.num_classes} classes (0 to {self.num_classes - 1})')
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -63,10 +64,11 @@ class MediaList(Dataset):
 
     def describe(self, index: int) -> dict:
         """What a pipeline starts from: ``filename``, ``sample_idx`` and, where there is one, ``label``."""
-        described = dict(filename=os.path.join(self.root, self.entries.path(index)), sample_idx=index, modality='RGB',
-                         start_index=0)
-        label = self.entries.label(index)
-        return described if label is None else dict(described, label=label)
+        described = {'filename': os.path.join(self.root, self.entries.path(index)), 'sample_idx': index,
+                     'modality': 'RGB', 'start_index': 0}
+        if self.entries.labels is not None:
+            described['label'] = self.entries.label(index)
+        return described
 
     def __getitem__(self, item: int | tuple[int, int]):
         """Load an entry.
@@ -87,9 +89,10 @@ class MediaList(Dataset):
             except BrokenFileError as error:
                 if self.test_mode:
                     raise
+                last = error
                 self._note(error)
                 index = draw_seed(self.seed or 0, self.stream, draw, attempt, 'instead') % len(self)
-        raise BrokenFileError(f'{self.max_attempts} files drawn in a row cannot be read, the last: {error}. Check the list')
+        raise BrokenFileError(f'{self.max_attempts} files drawn in a row cannot be read, the last: {last}')
 
     def _load(self, index: int, draw: int, attempt: int):
         self.num_tried += 1
@@ -125,8 +128,8 @@ class VideoList(MediaList):
     """Videos from an annotation list or a folder.
 
     The random numbers of a draw come from (``seed``, ``stream``, draw number): the three global generators are seeded
-    from them around the pipeline, so that workers do not matter. In training, a video that cannot be read is replaced by
-    one that is a function of the same numbers, and listed; in testing it is an error that names the file.
+    from them around the pipeline, so that workers do not matter. In training, a video that cannot be read is replaced
+    by one that is a function of the same numbers, and listed; in testing it is an error that names the file.
 
     Args:
         source: an annotation file, one ``path`` or ``path<delimiter>label`` a line; or a folder of videos, searched
@@ -148,4 +151,5 @@ class VideoList(MediaList):
         ValueError: if the source is missing, empty, or not as ``labels`` says, or a label is out of range.
     """
 
-    suffixes = frozenset('.mp4 .m4v .mov .mkv .webm .avi .flv .wmv .mpg .mpeg .ts .m2ts .mts .3gp .ogv .vob'.split())
+    suffixes = frozenset(('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.flv', '.wmv', '.mpg', '.mpeg', '.ts', '.m2ts',
+                          '.mts', '.3gp', '.ogv', '.vob'))

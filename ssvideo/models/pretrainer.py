@@ -84,8 +84,11 @@ class Pretrainer(BaseModel):
         num_clips = len(clips.tokens if clips.tokens is not None else clips.frames)
         return self.maskers[stream](self.token_grid(clips), num_clips, self.rng(stream), clips.pad)
 
-    def tokenize(self, stream: str, clips: Clips, mask: Tensor) -> dict[str, MaskedTokens]:
-        """The targets by name: from the batch where it brings tokens, else from each tokenizer that is asked for."""
+    def tokenize(self, stream: str, clips: Clips, mask: Tensor, everywhere: bool = False) -> dict[str, MaskedTokens]:
+        """The targets by name: from the batch where it brings tokens, else from each tokenizer that is asked for.
+
+        Frames in which nothing is masked are left out unless ``everywhere`` or the backbone needs them.
+        """
         hidden = mask != 0
         device = _device_of(clips)
         shared = dict(mask=_to(hidden, device), positions=_to(hidden.flatten().nonzero().squeeze(1), device),
@@ -94,7 +97,7 @@ class Pretrainer(BaseModel):
             return {self.default_target: MaskedTokens(tokens=clips.tokens, **shared)}
         if not self.tokenizers:
             return {self.default_target: MaskedTokens(tokens=None, **shared)}
-        everywhere = self.backbone.reads == 'tokens'
+        everywhere = everywhere or self.backbone.reads == 'tokens'
         return {name: MaskedTokens(tokens=self._targets(self.tokenizers[name], clips, hidden, everywhere), **shared)
                 for name in self.targets_of(stream)}
 

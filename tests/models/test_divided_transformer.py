@@ -107,7 +107,7 @@ def slow_forward(model, tokens, post):
 @pytest.mark.parametrize('norm', ['post', 'pre'])
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_divided_transformer__equals_plain_loops(layout, norm):
-    model, tokens = tiny(layout=layout, norm=norm), clips()
+    model, tokens = tiny(layout=layout, norm=norm, num_layers=1), clips()
     with torch.no_grad():
         features = model(tokens)
         for clip in range(len(tokens)):
@@ -158,7 +158,7 @@ def test_divided_transformer__pad_is_never_attended_to():
     model, tokens = tiny(), clips()
     with torch.no_grad():
         before = model(tokens)
-        model.token_embedding.weight[VOCAB + 1] += 100
+        model.token_embedding.weight[VOCAB + 1] += torch.linspace(-100, 100, 12)
         after = model(tokens)
     torch.testing.assert_close(before.summary[0], after.summary[0])
     seen = tokens != PAD
@@ -248,7 +248,7 @@ def test_divided_transformer__compiles_whole(layout):
     model, tokens = tiny(layout=layout), clips()
     mask = torch.zeros(tokens.shape, dtype=torch.bool)
     mask[:, 0] = True
-    compiled = torch.compile(model, fullgraph=True, dynamic=False, backend='aot_eager')
+    compiled = torch.compile(model, fullgraph=True, dynamic=False, backend='eager')
     ours, expected = compiled(tokens, mask), model(tokens, mask)
     torch.testing.assert_close(ours.summary, expected.summary)
     torch.testing.assert_close(ours.maps[0], expected.maps[0])

@@ -17,7 +17,7 @@ SEEKABLE_CODECS = {'h264', 'hevc', 'vp8', 'vp9', 'libvpx', 'libvpx-vp9', 'av1', 
 """Codecs whose key frames need nothing before them."""
 
 SKIPPING_CODECS = {'h264', 'hevc'}
-"""Decoders that can be told, packet by packet, to leave out a frame that no other refers to. (dav1d leaves out others.)"""
+"""Decoders that leave out, packet by packet, a frame that no other refers to. (dav1d, told so, leaves out others.)"""
 
 FRAME_CACHE_BYTES = 64 * 2**20
 """Where a video must be decoded to know its frames, they are kept up to this size, so as not to decode twice."""
@@ -27,9 +27,9 @@ class VideoReader:
     """A video opened once: the time of every frame, and any frame by its number.
 
     Frame i is the i-th that decoding the file from start to end gives, of the stream that FFmpeg takes for the best,
-    turned as the file's display matrix says. Frame times come from the packets, without decoding, where the container has
-    an index and each packet a time of its own; reading then starts at the key frame before, and each frame is known by
-    its time stamp. Any other file is decoded from its start, which is slower and as exact.
+    turned as the file's display matrix says. Frame times come from the packets, without decoding, where the container
+    has an index and each packet a time of its own; reading then starts at the key frame before, and each frame is known
+    by its time stamp. Any other file is decoded from its start, which is slower and as exact.
 
     Args:
         path: a local file. (Anything that looks like a URL is taken as a file name.)
@@ -82,7 +82,7 @@ class VideoReader:
         """
         wanted = sorted({int(i) for i in indices})
         if wanted and not 0 <= wanted[0] <= wanted[-1] < self.num_frames:
-            raise IndexError(f'{self.path} has frames 0 to {self.num_frames - 1}, asked for {wanted[0]} to {wanted[-1]}')
+            raise IndexError(f'{self.path} has {self.num_frames} frames, asked for {wanted[0]} to {wanted[-1]}')
         with self._errors():
             read = self._read_by_time if self.seekable else self._read_by_count
             found = dict(read(wanted))
@@ -140,7 +140,8 @@ class VideoReader:
         packets = [(p.pts, p.dts, p.is_keyframe, p.is_discard or p.is_corrupt)
                    for p in self._container.demux(stream) if p.size]
         in_decoding_order = self.container.startswith('mov')  # its index; a Matroska file's is in the order of showing
-        if not packets or any(odd or pts is None or (in_decoding_order and dts is None) for pts, dts, _, odd in packets):
+        if not packets or any(odd or pts is None or (in_decoding_order and dts is None)
+                              for pts, dts, _, odd in packets):
             return False
         pts = np.array([p[0] for p in packets], np.int64)
         is_key = np.array([p[2] for p in packets], bool)
@@ -168,7 +169,7 @@ class VideoReader:
                 if at >= i:
                     break
             if at != i:
-                raise BrokenFileError(self.path, f'frame {i} (at {self.times[i]:.3f} s) does not come out of the decoder')
+                raise BrokenFileError(self.path, f'frame {i} (at {self.times[i]:.3f} s) does not decode')
             yield i, self._rgb(frame)
 
     def _decode_from(self, key: int, wanted_pts: set[int]):
@@ -247,5 +248,5 @@ def _turn(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray | None:
         return None
     if axes[0, 0] == 0:  # x is shown as y
         image = image.transpose(1, 0, 2)
-    horizontal, vertical = axes[:, 0].sum(), axes[:, 1].sum()  # of the two axes, which way is shown rightwards, downwards
+    horizontal, vertical = axes.sum(0)  # 1 or -1: whether rightwards and downwards on the screen is along the axis
     return np.ascontiguousarray(image[::vertical, ::horizontal])

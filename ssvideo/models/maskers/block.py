@@ -48,8 +48,8 @@ class BlockMasker(Masker):
 
 
 def _interval(size: int, longest: int, rng: random.Random) -> slice:
-    length = rng.randint(1, max(1, longest))
-    start = rng.randint(0, size - length)
+    length = 1 + int(rng.random() * max(1, longest))  # five times as fast as randint, and there are 30 a clip
+    start = int(rng.random() * (size - length + 1))
     return slice(start, start + length)
 
 

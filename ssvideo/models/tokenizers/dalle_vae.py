@@ -212,8 +212,8 @@ def set_codebook_from_data(encoder: DalleEncoder, pictures: Tensor, spread: floa
     features = features[0].float().permute(0, 2, 3, 1).flatten(0, 2)  # (tokens, C)
     mean, std = features.mean(0), features.std(0) + 1e-3 * features.std()
     features = (features - mean) / std
-    chosen = torch.randint(len(features), (encoder.head.out_channels,), device=features.device)
-    codes = features[chosen]
+    wanted = torch.arange(encoder.head.out_channels, device=features.device)
+    codes = features[torch.randperm(len(features), device=features.device)[wanted % len(features)]]
     offsets = codes.square().sum(1) / 2
     logits = features @ codes.T - offsets
     scale = spread / (logits - logits.mean(1, keepdim=True)).std()

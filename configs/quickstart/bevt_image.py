@@ -1,0 +1,14 @@
+# BEVT, image stage, small: single frames of the videos through the blocks of Video Swin.
+_base_ = ['bevt_joint.py']
+
+load_from = None
+max_epochs = max(1, round(20 * _base_.SCALE))
+model = dict(
+    backbone=dict(patch_size=(1, 4, 4), window_size=(1, 4, 4)),
+    maskers=dict(_delete_=True, image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=2)),
+    objectives=dict(mvm=dict(decoder=dict(branches=('image',)))))
+train_dataloader = dict(_delete_=True, image=_base_.image_loader)
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=0.1 * max_epochs, end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]

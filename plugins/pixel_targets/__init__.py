@@ -1,0 +1,5 @@
+"""Pixels as targets: a tokenizer without a vocabulary, and the regression that learns from it."""
+from .pixel_regression import PixelRegression
+from .pixel_targets import PixelTargets
+
+__all__ = ['PixelRegression', 'PixelTargets']

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.runner import EpochBasedTrainLoop
+
+from ..datasets.draw_sampler import draw_seed
+from ..registry import LOOPS
+from .streams import ZippedLoader
+
+
+@LOOPS.register_module()
+class StreamTrainLoop(EpochBasedTrainLoop):
+    """Trains on named streams of clips that are loaded together, and resumes as if never interrupted.
+
+    The model is given ``{stream: batch}``. All that is random is a function of the run's seed: what is drawn, of the
+    number of the draw; what the model draws, of the rank and the iteration. A run resumed at an iteration, in
+    the middle of an epoch too, goes on as the uninterrupted one would have, without loading what went before, if the number
+    of processes and the batch sizes are the same.
+
+    Args:
+        runner: the runner.
+        dataloader: loader configs by the name of the stream, ``dict(video=dict(...), image=dict(...))``, of which the
+            first sets the length of an epoch; or one loader config, for a stream named 'video'. Their samplers are
+            ``DrawSampler``s; lists of broken files go to the runner's work folder.
+        max_epochs: epochs of the first stream.
+        val_begin: first epoch after which to validate.
+        val_interval: epochs from one validation to the next.
+        dynamic_intervals: other intervals from given epochs on, as mmengine has them.
+    """
+
+    def __init__(self, runner, dataloader, max_epochs: int, val_begin: int = 1, val_interval: int = 1,
+                 dynamic_intervals=None):
+        if not isinstance(dataloader, ZippedLoader):
+            dataloader = self._build_streams(runner, dataloader)
+        super().__init__(runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals)
+        self._batches = None
+
+    @staticmethod
+    def _build_streams(runner, configs) -> ZippedLoader:
+        if not isinstance(configs, Mapping) or 'dataset' in configs:
+            configs = {'video': configs}
+        loaders = {name: runner.build_dataloader(config, seed=runner.seed) for name, config in configs.items()}
+        for loader in loaders.values():
+            if hasattr(loader.dataset, 'log_broken_to'):
+                loader.dataset.log_broken_to(runner.work_dir)
+        return ZippedLoader(loaders)
+
+    def run(self) -> torch.nn.Module:
+        """Train from the current iteration, which is not 0 in a resumed run, to the last epoch."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        if not 0 <= done < len(self.dataloader) and self._epoch < self._max_epochs:
+            raise ValueError(
+                f'the checkpoint was written at iteration {self._iter} in epoch {self._epoch}, but an epoch now has '
+                f'{len(self.dataloader)} iterations: resume with the same data, batch size and number of processes, or '
+                'start anew from its weights with load_from')
+        self._batches = self.dataloader.batches(self._iter)
+        try:
+            return super().run()
+        finally:
+            self._batches = None  # lets the workers go
+
+    def run_epoch(self) -> None:
+        """Train to the end of the current epoch."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for index in range(self._iter - self._epoch * len(self.dataloader), len(self.dataloader)):
+            batch = next(self._batches)
+            self._seed_model()
+            self.run_iter(index, batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _seed_model(self) -> None:
+        seed = draw_seed(self.runner.seed, get_rank(), self._iter, 'model')
+        random.seed(seed)
+        np.random.seed((seed & 0xFFFFFFFF, seed >> 32))
+        torch.manual_seed(seed)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch.utils.data import DataLoader
+
+from ..datasets.draw_sampler import DrawSampler
+
+
+class ZippedLoader:
+    """Loaders of named streams, iterated together without end.
+
+    The first stream is the measure: the length, and what mmengine's hooks ask a loader for, are its. The others go on
+    from pass to pass as long as they are asked.
+
+    Args:
+        loaders: by the name of the stream, in order; each samples with a ``DrawSampler``.
+
+    Raises:
+        ValueError: if there is no loader, or one samples otherwise.
+    """
+
+    def __init__(self, loaders: Mapping[str, DataLoader]):
+        if not loaders:
+            raise ValueError('no stream: train_dataloader=dict(video=dict(dataset=..., sampler=..., batch_size=...))')
+        for name, loader in loaders.items():
+            if not isinstance(loader.sampler, DrawSampler):
+                raise ValueError(f"stream {name!r} is sampled by {type(loader.sampler).__name__}; joint loading and "
+                                 "exact resume need sampler=dict(type='ssvideo.DrawSampler', shuffle=True)")
+            if not len(loader):
+                raise ValueError(f'stream {name!r} has {loader.sampler.num_samples} draws per process and epoch, fewer '
+                                 f'than its batch size {loader.batch_size}, and drop_last=True')
+        self.loaders = dict(loaders)
+        first = next(iter(self.loaders.values()))
+        self.dataset, self.sampler = first.dataset, first.sampler
+        self.batch_sampler, self.batch_size = first.batch_sampler, first.batch_size
+        self.num_workers = first.num_workers
+
+    def __len__(self) -> int:
+        """Batches in an epoch of the first stream."""
+        return len(next(iter(self.loaders.values())))
+
+    def batches(self, start: int) -> Iterator[dict]:
+        """Yield ``{stream: batch}`` without end, from batch number ``start`` on; nothing before it is loaded."""
+        for loader in self.loaders.values():
+            loader.sampler.start_at(start * loader.batch_size)
+        iterators = {name: iter(loader) for name, loader in self.loaders.items()}
+        while True:
+            yield {name: next(iterator) for name, iterator in iterators.items()}

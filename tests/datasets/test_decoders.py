@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssvideo.datasets import BrokenFileError
+from ssvideo.datasets.decoders import VideoReader, decord_frames, why_not_decord
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import video_files as files  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'videos'
+REAL = sorted(p for p in SHARED.glob('*.*') if p.suffix != '.md' and p.stem != 'audio_only')
+
+B_FRAMES = {'g': '12', 'bf': '3', 'x264-params': 'scenecut=0:b-pyramid=normal'}
+VARIABLE = np.cumsum([50, 40, 40, 7, 200, 33, 33, 33, 90, 1] * 4).tolist()
+KINDS = {
+    'h264_b_frames.mp4': {'options': B_FRAMES},
+    'h264_b_frames.mkv': {'options': B_FRAMES},
+    'h264_open_gop.mp4': {'options': {'g': '10', 'bf': '3', 'x264-params': 'open-gop=1:scenecut=0:b-pyramid=normal'}},
+    'h264_intra_refresh.mp4': {'options': {'g': '10', 'x264-params': 'intra-refresh=1:scenecut=0'}},
+    'h264_one_gop.mp4': {'options': {'g': '1000', 'x264-params': 'scenecut=0'}},
+    'h264_odd.mp4': {'size': (97, 63), 'pixel_format': 'yuv444p'},
+    'h264_sound.mp4': {'audio': True},
+    'h264_10bit.mp4': {'pixel_format': 'yuv420p10le', 'options': B_FRAMES},
+    'h264.ts': {'options': B_FRAMES},
+    'h264.flv': {'options': B_FRAMES},
+    'h264.avi': {'options': B_FRAMES},
+    'raw.h264': {'options': B_FRAMES},
+    'variable.mp4': {'times': VARIABLE, 'options': B_FRAMES},
+    'variable.mkv': {'times': VARIABLE, 'options': {'g': '8'}},
+    'hevc.mp4': {'codec': 'libx265', 'options': {'x265-params': 'keyint=10:open-gop=1:log-level=none'}},
+    'mpeg4.avi': {'codec': 'mpeg4', 'options': {'g': '12'}},
+    'mpeg4_b_frames.avi': {'codec': 'mpeg4', 'options': {'g': '12', 'bf': '2'}},
+    'mpeg4_b_frames.mp4': {'codec': 'mpeg4', 'options': {'g': '12', 'bf': '2'}},
+    'mpeg2_b_frames.mpg': {'codec': 'mpeg2video', 'options': {'g': '12', 'bf': '2'}},
+    'mpeg1.mpg': {'codec': 'mpeg1video'},
+    'vp8.webm': {'codec': 'libvpx', 'options': {'auto-alt-ref': '1', 'lag-in-frames': '10', 'g': '12', 'deadline': 'realtime'}},
+    'vp9.webm': {'codec': 'libvpx-vp9', 'options': {'g': '12', 'deadline': 'realtime', 'cpu-used': '8'}},
+    'mjpeg.avi': {'codec': 'mjpeg', 'pixel_format': 'yuvj420p'},
+    'turned_90.mp4': {'rotation': 90, 'options': B_FRAMES},
+    'turned_180.mp4': {'rotation': 180},
+    'turned_270.mov': {'rotation': 270},
+}
+
+
+def requests(num_frames: int) -> list[list[int]]:
+    """Clips as they are asked for: strided runs, scattered and repeated frames, the last frames, everything."""
+    rng = random.Random(0)
+    runs = [list(range(num_frames))[rng.randrange(num_frames)::rng.randint(1, 5)][:8] for _ in range(5)]
+    scattered = [[rng.randrange(num_frames) for _ in range(4)] for _ in range(5)]
+    return [*runs, *scattered, [num_frames - 1], [num_frames - 1, 0, 0], list(range(num_frames))]
+
+
+def assert_exact(path: Path) -> None:
+    times, frames = files.sequential_decode(path)
+    for indices in requests(len(frames)):
+        reader = VideoReader(path)
+        assert reader.num_frames == len(frames)
+        np.testing.assert_allclose(reader.times, times, atol=1e-9)
+        for index, frame in zip(indices, reader.frames(indices)):
+            assert np.array_equal(frame, frames[index]), (path.name, indices, index)
+        reader.close()
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_video_reader__returns_the_frames_of_a_sequential_decode(name, tmp_path):
+    assert_exact(files.write_video(tmp_path / name, **KINDS[name]))
+
+
+@pytest.mark.parametrize('path', REAL, ids=lambda p: p.name)
+def test_video_reader__returns_the_frames_of_a_sequential_decode_of_real_files(path):
+    assert_exact(path)
+
+
+@pytest.mark.skipif(REAL, reason='the real clips are there')
+def test_video_reader__real_clips_are_missing():
+    pytest.skip(f'{SHARED} is not there')
+
+
+def test_video_reader__sees_the_pictures_that_were_written(tmp_path):
+    path = files.write_video(tmp_path / 'a.mp4', options={'crf': '1', 'g': '6'}, pixel_format='yuv444p')
+    for index, frame in zip([30, 3], VideoReader(path).frames([30, 3])):
+        assert np.abs(frame.astype(int) - files.picture(index, 96, 64)).mean() < 3
+
+
+@pytest.mark.parametrize(('angle', 'turns'), [(90, 1), (180, 2), (270, 3)])
+def test_video_reader__turns_as_the_file_says(angle, turns, tmp_path):
+    upright = files.write_video(tmp_path / 'upright.mp4')
+    turned = files.write_video(tmp_path / 'turned.mp4', rotation=angle)
+    expected = np.rot90(VideoReader(upright).frames([7])[0], turns)
+    assert np.array_equal(VideoReader(turned).frames([7])[0], expected)
+
+
+def test_video_reader__takes_the_best_stream(tmp_path):
+    reader = VideoReader(files.write_two_streams(tmp_path / 'two.mp4'))
+    assert reader.num_frames == 20
+    assert reader.frames([19])[0].shape == (64, 96, 3)
+
+
+def test_video_reader__seeks_and_skips(tmp_path):
+    """A late frame costs its group of pictures, not the film."""
+    path = files.write_video(tmp_path / 'a.mp4', num_frames=120, options={'g': '10', 'x264-params': 'scenecut=0'})
+    reader, decoded = VideoReader(path), []
+    decode = reader._decode
+    reader._decode = lambda *a: (decoded.append(f.pts) or f for f in decode(*a))
+    reader.frames([3, 117])
+    assert len(decoded) < 20
+
+
+def test_video_reader__a_list_of_a_playlist_opens_no_other_file(tmp_path):
+    files.write_video(tmp_path / 'secret.ts')
+    playlist = '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:9/secret.ts\n#EXT-X-ENDLIST\n'
+    (tmp_path / 'a.mp4').write_text(playlist)
+    with pytest.raises(BrokenFileError, match='a.mp4'):
+        VideoReader(tmp_path / 'a.mp4')
+
+
+def test_video_reader__takes_any_file_name(tmp_path):
+    path = files.write_video(tmp_path / 'http: a name, with 50% blanks#.mp4')
+    assert VideoReader(path).num_frames == 40
+
+
+def broken_files(folder: Path) -> dict[str, Path]:
+    good = files.write_video(folder / 'good.mp4', options=B_FRAMES)
+    flipped = bytearray(good.read_bytes())
+    for i in random.Random(1).sample(range(2000, len(flipped) - 4000), 300):
+        flipped[i] ^= 255
+    paths = {'zero': folder / 'zero.mp4', 'text': folder / 'text.mp4', 'missing': folder / 'missing.mp4',
+             'flipped': folder / 'flipped.mp4', 'folder': folder / 'folder.mp4',
+             'sound': files.write_sound(folder / 'sound.mp4'), 'cut': files.cut(good, folder / 'cut.mp4', 0.6)}
+    paths['zero'].write_bytes(b'')
+    paths['text'].write_text('not found\n' * 40)
+    paths['flipped'].write_bytes(flipped)
+    paths['folder'].mkdir()
+    return paths
+
+
+@pytest.mark.parametrize('kind', ['zero', 'text', 'missing', 'flipped', 'folder', 'sound', 'cut'])
+def test_video_reader__names_the_file_that_is_broken(kind, tmp_path):
+    path = broken_files(tmp_path)[kind]
+    with pytest.raises(BrokenFileError, match=path.name) as caught:
+        reader = VideoReader(path)
+        reader.frames(range(reader.num_frames))
+    assert caught.value.path == str(path)
+    assert caught.value.reason
+
+
+@pytest.mark.parametrize('name', ['cut.mkv', 'cut.ts'])
+def test_video_reader__gives_what_is_left_of_a_cut_file_or_refuses(name, tmp_path):
+    whole = files.write_video(tmp_path / ('whole' + name[3:]), num_frames=60, options=B_FRAMES)
+    path = files.cut(whole, tmp_path / name, 0.55)
+    frames = files.sequential_decode(whole)[1]
+    given = 0
+    try:
+        reader = VideoReader(path)
+    except BrokenFileError:
+        return
+    assert 5 < reader.num_frames < 60
+    for index in range(reader.num_frames):
+        try:
+            frame = VideoReader(path).frames([index])[0]
+        except BrokenFileError:
+            continue
+        given += 1
+        assert np.array_equal(frame, frames[index])
+    assert given > 5
+
+
+def test_video_reader__refuses_frames_that_are_not_there(tmp_path):
+    reader = VideoReader(files.write_video(tmp_path / 'a.mp4'))
+    with pytest.raises(IndexError, match='40 frames, asked for 0 to 40'):
+        reader.frames([0, 40])
+
+
+# -- decord ---------------------------------------------------------------------------------------------------------
+
+
+def assert_decord_agrees(path: Path) -> None:
+    frames = VideoReader(path).frames(range(VideoReader(path).num_frames))
+    for indices in requests(len(frames))[::3]:
+        for index, frame in zip(indices, decord_frames(VideoReader(path), indices)):
+            assert np.abs(frame.astype(int) - frames[index]).max() <= 2, (path.name, index)
+
+
+@pytest.mark.parametrize('name', [name for name, kind in KINDS.items() if name.endswith(('.mp4', '.mkv', '.mov'))])
+def test_decord__gives_the_same_frames_or_is_not_used(name, tmp_path):
+    pytest.importorskip('decord')
+    path = files.write_video(tmp_path / name, **KINDS[name])
+    reason = why_not_decord(VideoReader(path))
+    plain = 'codec' not in KINDS[name] and not {'rotation', 'pixel_format'} & set(KINDS[name])
+    assert plain == (reason is None)
+    if reason is None:
+        assert_decord_agrees(path)
+
+
+@pytest.mark.parametrize('path', REAL, ids=lambda p: p.name)
+def test_decord__gives_the_same_frames_of_real_files_or_is_not_used(path):
+    pytest.importorskip('decord')
+    if why_not_decord(VideoReader(path)) is None:
+        assert_decord_agrees(path)
+    else:
+        assert path.suffix != '.mp4' or 'rot' in path.name or '10bit' in path.name
