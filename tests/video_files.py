@@ -6,13 +6,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 
 def picture(number: int, width: int, height: int) -> np.ndarray:
     """A ``(height, width, 3)`` uint8 image that no other number has: a ramp that turns and moves, and blocks."""
     y, x = np.mgrid[:height, :width]
     rng = np.random.default_rng(number)
-    image = np.stack([(x * 3 + number * 7) % 256, (y * 2 + x + number * 13) % 256, np.full_like(x, number * 5 % 256)], -1)
+    image = np.stack([x * 3 + number * 7, y * 2 + x + number * 13, np.full_like(x, number * 5)], -1) % 256
     blocks = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 1))
     return (image // 2 + np.kron(blocks, np.ones((16, 16, 1), int))[:height, :width] // 2).astype(np.uint8)
 
@@ -63,6 +64,7 @@ def write_two_streams(path: Path) -> Path:
         for stream, size in zip(streams, [(32, 32), (96, 64)]):
             stream.width, stream.height = size
             stream.pix_fmt = 'yuv420p'
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
         for stream, count in zip(streams, [10, 20]):
             for i in range(count):
                 frame = av.VideoFrame.from_ndarray(picture(i, stream.width, stream.height), format='rgb24')
@@ -79,7 +81,10 @@ def sequential_decode(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
         for i, frame in enumerate(container.decode(stream)):
             times.append(i / float(stream.average_rate) if frame.time is None else frame.time)
             frames.append(np.rot90(frame.to_ndarray(format='rgb24'), frame.rotation // 90))
-    return np.array(times) - times[0], frames
+    times = np.array(times) - times[0]
+    if np.any(np.diff(times) <= 0):  # AVI has no time stamps, only an order
+        times = np.arange(len(times)) / float(stream.average_rate)
+    return times, frames
 
 
 def cut(source: Path, target: Path, share: float) -> Path:

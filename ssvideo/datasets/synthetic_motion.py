@@ -8,17 +8,19 @@ circuits, which make the same four moves, only the order of the changes.
 """
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+
+from ..utils.files import write_whole
 
 MOVES = {'left': (-1, 0), 'right': (1, 0), 'up': (0, -1), 'down': (0, 1)}  # of the content, x to the right, y down
 CIRCUITS = {
@@ -32,7 +34,7 @@ LEG = 2  # frames a circuit moves one way: 8 frames then see three turns
 TILE = 128  # pixels of a layer's tile, which repeats
 NUM_TILES = 4  # different tiles of a scene's ladder
 NUM_VISIBLE = 4  # layers seen at once; the outer two fade
-LIFT = 3
+LIFT = 2
 NUM_SHAPES = 22
 SHAPE_RADIUS = (9.0, 20.0)  # in pixels of the tile; drawn from 1/8 of that (finest) to twice that (coarsest) at size 64
 CONTAINERS = {  # by index % 8; every other file is H.264 in mp4
@@ -229,7 +231,7 @@ def _sample_tile(tile: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int, index: int) -> None:
-    """Write one file, whole or not at all: H.264, or MPEG-4 where ``index % 8`` is 3 (mp4) or 7 (avi).
+    """Write one file, whole or not at all, as H.264, or MPEG-4 where ``index % 8`` is 3 (mp4) or 7 (avi).
 
     Args:
         path: its suffix must fit the container, see ``video_name``.
@@ -238,7 +240,8 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int, index: in
         index: number of the clip, which picks the codec.
     """
     container_format, codec, options = CONTAINERS.get(index % 8, H264)
-    with _whole_file(Path(path)) as temporary, av.open(str(temporary), 'w', format=container_format) as container:
+    file = io.BytesIO()
+    with av.open(file, 'w', format=container_format) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = 'yuv420p'
@@ -246,6 +249,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int, index: in
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode(None))
+    write_whole(path, file.getvalue())
 
 
 def video_name(split: str, index: int) -> str:
@@ -285,7 +289,7 @@ def scenes(settings: MotionSettings) -> list[np.ndarray]:
 
 
 def make_motion_dataset(out: str | os.PathLike, settings: MotionSettings, num_workers: int = 1,
-                        progress=iter) -> Path:
+                        progress: Callable[[Iterable], Iterable] = iter) -> Path:
     """Write the videos, ``train.txt`` and ``val.txt`` (``path label`` a line), ``classes.txt`` and ``settings.json``.
 
     ``settings.json`` is written last. A folder that has it, with the same settings, is left as it is.
@@ -314,7 +318,6 @@ def make_motion_dataset(out: str | os.PathLike, settings: MotionSettings, num_wo
     tiles = scenes(settings)
     lists, jobs = {}, []
     for order, (split, num_clips) in enumerate((('train', settings.num_train), ('val', settings.num_val))):
-        (out / split).mkdir(parents=True, exist_ok=True)
         of_split = labels(num_clips, len(settings.classes), np.random.default_rng([settings.seed, 3, order]))
         lists[f'{split}.txt'] = [f'{video_name(split, index)} {label}' for index, label in enumerate(of_split)]
         jobs += [(split, index, label) for index, label in enumerate(of_split)]
@@ -327,26 +330,8 @@ def make_motion_dataset(out: str | os.PathLike, settings: MotionSettings, num_wo
     with ThreadPoolExecutor(num_workers) as pool:  # the drawing and the codecs release the interpreter lock
         for _ in progress(pool.map(write, jobs)):
             pass
-    _write_text(out / 'classes.txt', '\n'.join(settings.classes) + '\n')
+    write_whole(out / 'classes.txt', '\n'.join(settings.classes) + '\n')
     for name, lines in lists.items():
-        _write_text(out / name, '\n'.join(lines) + '\n')
-    _write_text(settings_file, json.dumps(wanted, indent=2) + '\n')
+        write_whole(out / name, '\n'.join(lines) + '\n')
+    write_whole(settings_file, json.dumps(wanted, indent=2) + '\n')
     return out
-
-
-def _write_text(path: Path, text: str) -> None:
-    with _whole_file(path) as temporary:
-        temporary.write_text(text)
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A temporary neighbour of ``path`` that takes its place when the block ends well, and vanishes when not."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        yield temporary
-        with temporary.open('rb') as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -19,8 +19,8 @@ class StreamTrainLoop(EpochBasedTrainLoop):
 
     The model is given ``{stream: batch}``. All that is random is a function of the run's seed: what is drawn, of the
     number of the draw; what the model draws, of the rank and the iteration. A run resumed at an iteration, in
-    the middle of an epoch too, goes on as the uninterrupted one would have, without loading what went before, if the number
-    of processes and the batch sizes are the same.
+    the middle of an epoch too, goes on as the uninterrupted one would have, without loading what went before, if the
+    number of processes and the batch sizes are the same.
 
     Args:
         runner: the runner.
@@ -53,7 +53,7 @@ class StreamTrainLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Train from the current iteration, which is not 0 in a resumed run, to the last epoch."""
         done = self._iter - self._epoch * len(self.dataloader)
-        if not 0 <= done < len(self.dataloader) and self._epoch < self._max_epochs:
+        if not 0 <= done <= len(self.dataloader):
             raise ValueError(
                 f'the checkpoint was written at iteration {self._iter} in epoch {self._epoch}, but an epoch now has '
                 f'{len(self.dataloader)} iterations: resume with the same data, batch size and number of processes, or '

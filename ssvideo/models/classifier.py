@@ -41,7 +41,7 @@ class ClipClassifier(BaseModel):
                  pool: Literal['summary', 'map'] = 'summary', dropout: float = 0.5, zero_init: bool = False,
                  label_smoothing: float = 0.0, average_clips: Literal['prob', 'score'] = 'prob',
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
-        super().__init__(data_preprocessor or dict(type='ssvideo.ClipPreprocessor'), init_cfg)
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         for word, got, allowed in (('pool', pool, ('summary', 'map')), ('average_clips', average_clips, ('prob', 'score'))):
             if got not in allowed:
                 raise ValueError(f'ClipClassifier: {word} must be one of {allowed}, got {got!r}')

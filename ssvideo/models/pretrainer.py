@@ -46,7 +46,7 @@ class Pretrainer(BaseModel):
     def __init__(self, backbone: dict, maskers: dict[str, dict], objectives: dict[str, dict],
                  tokenizer: dict | None = None, stream_weights: dict[str, float] | None = None,
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
-        super().__init__(data_preprocessor or dict(type='ssvideo.ClipPreprocessor'), init_cfg)
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         self.backbone: Backbone = MODELS.build(backbone)
         self.maskers = {stream: MODELS.build(masker) for stream, masker in maskers.items()}
         self.tokenizers = self._build_tokenizers(tokenizer)

@@ -23,6 +23,7 @@ KINDS = {
     'h264_b_frames.mkv': {'options': B_FRAMES},
     'h264_open_gop.mp4': {'options': {'g': '10', 'bf': '3', 'x264-params': 'open-gop=1:scenecut=0:b-pyramid=normal'}},
     'h264_intra_refresh.mp4': {'options': {'g': '10', 'x264-params': 'intra-refresh=1:scenecut=0'}},
+    'h264_intra_refresh_p.mp4': {'options': {'g': '10', 'bf': '0', 'x264-params': 'intra-refresh=1:scenecut=0'}},
     'h264_one_gop.mp4': {'options': {'g': '1000', 'x264-params': 'scenecut=0'}},
     'h264_odd.mp4': {'size': (97, 63), 'pixel_format': 'yuv444p'},
     'h264_sound.mp4': {'audio': True},
@@ -39,13 +40,14 @@ KINDS = {
     'mpeg4_b_frames.mp4': {'codec': 'mpeg4', 'options': {'g': '12', 'bf': '2'}},
     'mpeg2_b_frames.mpg': {'codec': 'mpeg2video', 'options': {'g': '12', 'bf': '2'}},
     'mpeg1.mpg': {'codec': 'mpeg1video'},
-    'vp8.webm': {'codec': 'libvpx', 'options': {'auto-alt-ref': '1', 'lag-in-frames': '10', 'g': '12', 'deadline': 'realtime'}},
+    'vp8.webm': {'codec': 'libvpx', 'options': {'auto-alt-ref': '1', 'lag-in-frames': '10', 'g': '12'}},
     'vp9.webm': {'codec': 'libvpx-vp9', 'options': {'g': '12', 'deadline': 'realtime', 'cpu-used': '8'}},
     'mjpeg.avi': {'codec': 'mjpeg', 'pixel_format': 'yuvj420p'},
     'turned_90.mp4': {'rotation': 90, 'options': B_FRAMES},
     'turned_180.mp4': {'rotation': 180},
     'turned_270.mov': {'rotation': 270},
 }
+OPEN_GROUPS = ('h264_open_gop.mp4', 'h264_intra_refresh.mp4', 'h264_intra_refresh_p.mp4')
 
 
 def requests(num_frames: int) -> list[list[int]]:
@@ -155,13 +157,13 @@ def test_video_reader__gives_what_is_left_of_a_cut_file_or_refuses(name, tmp_pat
     whole = files.write_video(tmp_path / ('whole' + name[3:]), num_frames=60, options=B_FRAMES)
     path = files.cut(whole, tmp_path / name, 0.55)
     frames = files.sequential_decode(whole)[1]
-    given = 0
+    given = 0  # the last frame aside, which may be cut without a trace
     try:
         reader = VideoReader(path)
     except BrokenFileError:
         return
     assert 5 < reader.num_frames < 60
-    for index in range(reader.num_frames):
+    for index in range(reader.num_frames - 1):
         try:
             frame = VideoReader(path).frames([index])[0]
         except BrokenFileError:
@@ -192,8 +194,8 @@ def test_decord__gives_the_same_frames_or_is_not_used(name, tmp_path):
     pytest.importorskip('decord')
     path = files.write_video(tmp_path / name, **KINDS[name])
     reason = why_not_decord(VideoReader(path))
-    plain = 'codec' not in KINDS[name] and not {'rotation', 'pixel_format'} & set(KINDS[name])
-    assert plain == (reason is None)
+    odd = {'codec', 'rotation', 'pixel_format'} & set(KINDS[name]) or name in OPEN_GROUPS
+    assert bool(odd) == bool(reason)
     if reason is None:
         assert_decord_agrees(path)
 

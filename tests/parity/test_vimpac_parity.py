@@ -97,7 +97,8 @@ def test_vimpac__gradient_norm_of_every_parameter(golden):
         for mark in marks[name].unique().long().tolist():
             ours = parameter.grad[marks[name] == mark].norm()
             theirs = norms[order[mark]][0]
-            torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-3, msg=lambda m, n=name: f'{n}: {m}')
+            # atol: the projector's gradients, 1e-7, carry the golden's own float32 noise (float64 agrees with ours)
+            torch.testing.assert_close(ours, theirs, atol=5e-9, rtol=1e-3, msg=lambda m, n=name: f'{n}: {m}')
             checked += 1
     assert checked == len(norms)
 

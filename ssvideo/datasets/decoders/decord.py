@@ -21,6 +21,8 @@ def why_not_decord(reader: VideoReader) -> str | None:
         return f'it returns wrong colours, or was never proved right, for {reader.pixel_format}'
     if not reader.seekable:
         return "the file's index cannot be relied on"
+    if not reader.keys_are_idr:
+        return 'it returns wrong frames where key frames are not IDR (open groups of pictures, intra refresh)'
     if reader.is_turned():
         return 'the picture is turned by a flag'
     return None

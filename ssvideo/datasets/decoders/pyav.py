@@ -137,8 +137,11 @@ class VideoReader:
         stream = self._stream
         if self.container not in SEEKABLE_CONTAINERS or self.codec not in SEEKABLE_CODECS:
             return False
-        packets = [(p.pts, p.dts, p.is_keyframe, p.is_discard or p.is_corrupt)
-                   for p in self._container.demux(stream) if p.size]
+        packets, self.keys_are_idr = [], self.codec == 'h264'
+        for p in self._container.demux(stream):
+            if p.size:
+                packets.append((p.pts, p.dts, p.is_keyframe, p.is_discard or p.is_corrupt))
+                self.keys_are_idr &= not p.is_keyframe or _has_idr(bytes(p), stream.codec_context.extradata)
         in_decoding_order = self.container.startswith('mov')  # its index; a Matroska file's is in the order of showing
         if not packets or any(odd or pts is None or (in_decoding_order and dts is None)
                               for pts, dts, _, odd in packets):
@@ -164,13 +167,21 @@ class VideoReader:
             key = int(np.searchsorted(self._key_pts, self._pts[i], 'right')) - 1
             if frames is None or self._number[int(self._key_pts[key])] > at:
                 frames = self._decode_from(key, pts)
-            for frame in frames:
-                at = self._number.get(frame.pts, -1)
-                if at >= i:
-                    break
-            if at != i:
+            frame = self._advance(frames, i)
+            if frame is None and key:  # a key frame that cannot be begun with (intra refresh): from the start
+                frames = self._decode_from(0, pts)
+                frame = self._advance(frames, i)
+            if frame is None:
                 raise BrokenFileError(self.path, f'frame {i} (at {self.times[i]:.3f} s) does not decode')
+            at = i
             yield i, self._rgb(frame)
+
+    def _advance(self, frames, index: int):
+        """Take frames up to number ``index``; None if it is left out."""
+        for frame in frames:
+            if self._number.get(frame.pts, -1) >= index:
+                return frame if frame.pts == self._pts[index] else None
+        return None
 
     def _decode_from(self, key: int, wanted_pts: set[int]):
         self._container.seek(int(self._key_seek[key]), stream=self._stream)
@@ -229,6 +240,18 @@ class VideoReader:
         if turned is None:
             raise BrokenFileError(self.path, 'its display matrix is not one of right angles')
         return turned
+
+
+def _has_idr(packet: bytes, extradata: bytes | None) -> bool:
+    """Whether an H.264 packet holds an IDR slice: a key frame after which nothing refers to what came before."""
+    if not extradata or extradata[0] != 1:  # not in the form of MP4 and Matroska
+        return False
+    width, at = (extradata[4] & 3) + 1, 0
+    while at + width < len(packet):
+        if packet[at + width] & 31 == 5:
+            return True
+        at += width + int.from_bytes(packet[at:at + width], 'big')
+    return False
 
 
 def _display_matrix(frame) -> np.ndarray | None:

@@ -24,7 +24,8 @@ def frames_at(video: VideoReader, seconds: np.ndarray) -> np.ndarray:
 def _one_of(frame_interval, fps) -> None:
     if (frame_interval is None) == (fps is None):
         raise ValueError(f'give either frame_interval or fps, got frame_interval={frame_interval} and fps={fps}')
-    if not (frame_interval or fps) > 0 or (frame_interval is not None and frame_interval != int(frame_interval)):
+    spacing = fps if frame_interval is None else frame_interval
+    if spacing <= 0 or (frame_interval is not None and frame_interval != int(frame_interval)):
         raise ValueError(f'frame_interval (a whole number) or fps must be positive, got {frame_interval}, {fps}')
 
 

@@ -55,10 +55,10 @@ def adapt_swin(weights: dict[str, Tensor], model: dict[str, Tensor],
 
 def _rename(weights: dict[str, Tensor], model: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     final_norm = next(name for name in model if re.fullmatch(r'norm\d+\.weight', name)).removesuffix('.weight')
-    fitted, lines = {}, []
+    indices = [name for name in weights if name.rsplit('.', 1)[-1] in INDEX_BUFFERS]
+    fitted, lines = {}, [f'{len(indices)} buffers of indices dropped, such as {indices[0]}'] if indices else []
     for name, value in weights.items():
-        if name.rsplit('.', 1)[-1] in INDEX_BUFFERS:
-            lines.append(f'{name}: an index, dropped')
+        if name in indices:
             continue
         new_name = f'{final_norm}.{name[5:]}' if name in ('norm.weight', 'norm.bias') else name
         if new_name != name:

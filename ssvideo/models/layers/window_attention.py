@@ -52,7 +52,7 @@ class WindowAttention(nn.Module):
             beside = windows.num_windows
             bias = bias.masked_fill(apart, SEPARATED).flatten(0, 1).unsqueeze(0)  # (1, windows * heads, L, L)
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unflatten(0, (-1, beside))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)  # each (N * windows / beside, ..., L, C / heads)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)  # (N * windows / beside, ..., L, C / heads)
         out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
         return self.proj(out.unflatten(1, (beside, -1)).transpose(2, 3).reshape(x.shape))
 

@@ -20,7 +20,7 @@ class Windows:
         length: cells of one window, L.
         order: ``(N * num_windows * L,)`` int64, the grid cell (row of the flattened batch) that each window cell shows.
         inverse: ``(N * t * h * w,)`` int64, the window cell that shows each grid cell.
-        padding: ``(N * num_windows * L, 1)`` bool, True for window cells beyond the grid; ``None`` where there are none.
+        padding: ``(N * num_windows * L, 1)`` bool, True for cells beyond the grid; ``None`` where there are none.
         regions: ``(num_windows, L)`` int64; cells of one window may see each other only where their numbers are equal.
             ``None`` without a shift.
     """

@@ -45,7 +45,7 @@ class MVM(Objective):
                  inputs: Literal['masked', 'clean'] = 'masked', target: str | None = None,
                  streams: Sequence[str] | None = None, loss_weight: float = 1.0) -> None:
         super().__init__(backbone, tokenizer, inputs=inputs, target=target, streams=streams, loss_weight=loss_weight)
-        self.decoder = MODELS.build(decoder, default_args=dict(channels=backbone.channels))
+        self.decoder = MODELS.build(decoder, default_args={'channels': backbone.channels})
         dims = self.decoder.out_channels
         self.norm = _norm_of(backbone, dims) if share_norm else nn.LayerNorm(dims)
         self.classifier = nn.Linear(dims, _num_classes(tokenizer, vocab_size))

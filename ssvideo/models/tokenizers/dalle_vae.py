@@ -53,7 +53,7 @@ class DalleVAE(BaseModel):
                  kl_weight: float = 6.6, kl_iters: int = 5000,
                  codebook_init: Literal['data', 'random'] = 'random',
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
-        super().__init__(data_preprocessor or dict(type='ssvideo.ClipPreprocessor'), init_cfg)
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         if len(temperature) != 2 or min(temperature) <= 0:
             raise ValueError(f'DalleVAE: temperature must be two positive numbers (start, end), got {temperature}')
         if temperature_iters < 1 or kl_iters < 1:

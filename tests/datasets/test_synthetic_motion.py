@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from ssvideo.datasets import synthetic_motion as motion
+from ssvideo.datasets.synthetic_motion import CLASSES, MotionSettings, make_motion_dataset, render_sample, scenes
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'data' / 'make_motion_dataset.py'
+SMALL = dict(num_train=8, num_val=8, num_frames=10, num_scenes=3)
+
+
+def decode(path: Path) -> tuple[np.ndarray, list[float], str]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+        codec = container.streams.video[0].codec_context.name
+        return np.stack([f.to_ndarray(format='rgb24') for f in frames]), [f.time for f in frames], codec
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return -10 * np.log10(((a.astype(float) - b) ** 2).mean() / 255**2)
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory) -> tuple[Path, MotionSettings]:
+    settings = MotionSettings(**SMALL)
+    return make_motion_dataset(tmp_path_factory.mktemp('motion') / 'set', settings), settings
+
+
+def test_dataset__lists_are_balanced_and_their_files_decode_to_what_was_drawn(dataset):
+    out, settings = dataset
+    assert (out / 'classes.txt').read_text().split() == list(CLASSES)
+    tiles, codecs = scenes(settings), set()
+    for split, num_clips in (('train', settings.num_train), ('val', settings.num_val)):
+        lines = [line.split(' ') for line in (out / f'{split}.txt').read_text().splitlines()]
+        labels = [int(label) for _, label in lines]
+        assert len(lines) == num_clips and sorted(labels) == [i % len(CLASSES) for i in range(num_clips)]
+        for index, (name, label) in enumerate(lines):
+            frames, times, codec = decode(out / name)
+            codecs.add((Path(name).suffix, codec))
+            drawn = render_sample(settings, tiles, split, index, int(label))
+            assert frames.shape == drawn.shape == (10, 64, 64, 3)
+            np.testing.assert_allclose(times, np.arange(10) / settings.fps, atol=1e-3)
+            # every frame is nearest to the one drawn in its place
+            nearest = [int(np.argmin([((frame.astype(float) - d) ** 2).mean() for d in drawn])) for frame in frames]
+            assert nearest == list(range(10))
+            assert psnr(frames, drawn) > 24  # colour is stored at half the resolution
+    assert codecs == {('.mp4', 'h264'), ('.mp4', 'mpeg4'), ('.avi', 'mpeg4')}
+
+
+def test_dataset__workers_change_no_byte_and_the_seed_does(dataset, tmp_path):
+    out, settings = dataset
+    again = make_motion_dataset(tmp_path / 'again', settings, num_workers=2)
+    names = sorted(path.relative_to(out) for path in out.rglob('*') if path.is_file())
+    assert len(names) == 20 and names == sorted(path.relative_to(again) for path in again.rglob('*') if path.is_file())
+    for name in names:
+        assert (out / name).read_bytes() == (again / name).read_bytes(), name
+    other = make_motion_dataset(tmp_path / 'other', MotionSettings(**SMALL, seed=1))
+    assert (out / 'train/00000.mp4').read_bytes() != (other / 'train/00000.mp4').read_bytes()
+
+
+def test_dataset__complete_folder_is_left_alone_and_one_of_other_settings_refused(dataset):
+    out, settings = dataset
+    before = {path: path.stat().st_mtime_ns for path in out.rglob('*')}
+    make_motion_dataset(out, settings)
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob('*')}
+    with pytest.raises(ValueError, match='other settings.*remove it'):
+        make_motion_dataset(out, MotionSettings(**SMALL, seed=5))
+
+
+def test_render__first_frame_does_not_depend_on_the_class():
+    settings = MotionSettings(**SMALL)
+    tiles = scenes(settings)
+    clips = [render_sample(settings, tiles, 'train', 4, label) for label in range(len(CLASSES))]
+    for label, clip in enumerate(clips):
+        np.testing.assert_array_equal(clip[0], clips[0][0])
+        # circuits share their first step with a move, so compare the whole
+        assert all(psnr(clip, other) < 30 for other in clips[:label])
+
+
+def frame_features(frames: np.ndarray) -> np.ndarray:
+    """Colours and edges of ``(n, H, W, 3)`` frames, coarse, and the overall spectrum: what one frame can tell."""
+    small = np.stack([cv2.resize(f, (8, 8), interpolation=cv2.INTER_AREA) for f in frames]).reshape(len(frames), -1)
+    grey = frames.mean(-1)
+    edges = np.stack([np.abs(np.diff(grey, axis=axis)).mean((1, 2)) for axis in (1, 2)], -1)
+    spectrum = np.log1p(np.abs(np.fft.rfft2(grey))).reshape(len(frames), 8, 8, 33).mean(2).reshape(len(frames), -1)
+    features = np.concatenate([small / 64, edges, spectrum], 1)
+    return (features - features.mean(0)) / (features.std(0) + 1e-6)
+
+
+@pytest.mark.parametrize('moment', [0, 5, 9])
+def test_classes__one_frame_does_not_tell_them_apart(moment):
+    settings = MotionSettings(num_train=600, num_val=1, num_frames=10)
+    tiles = scenes(settings)
+    labels = motion.labels(600, len(CLASSES), np.random.default_rng(1))
+    chosen = []
+    for index, label in enumerate(labels):
+        start = render_sample(settings, tiles, 'train', index, label)
+        chosen.append(start[moment])
+    x = frame_features(np.stack(chosen))
+    y = np.eye(len(CLASSES))[labels] - 1 / len(CLASSES)
+    train, test = slice(0, 400), slice(400, 600)
+    ridge = np.linalg.solve(x[train].T @ x[train] + 100 * np.eye(x.shape[1]), x[train].T @ y[train])
+    correct = ((x[test] @ ridge).argmax(1) == labels[test]).mean()
+    assert correct < 0.1 + 3.5 * np.sqrt(0.1 * 0.9 / 200)  # chance, and 3.5 standard errors
+
+
+def step_of(before: np.ndarray, after: np.ndarray, speed: float) -> str:
+    """The elementary motion that best takes one frame to the next, by trying each at three speeds."""
+    size = before.shape[0]
+    centre = ((size - 1) / 2, (size - 1) / 2)
+    inner = (slice(12, -12), slice(12, -12))
+    errors = {}
+    for v in (speed * 0.85, speed, speed * 1.2):
+        degrees, zoom = np.degrees(v / (size / 2)), 1 + v / (size / 2)
+        warps = {name: np.array([[1, 0, dx * v], [0, 1, dy * v]]) for name, (dx, dy) in motion.MOVES.items()}
+        warps |= {  # OpenCV's positive angle is counter-clockwise on the screen
+            'rotate_clockwise': cv2.getRotationMatrix2D(centre, -degrees, 1),
+            'rotate_counterclockwise': cv2.getRotationMatrix2D(centre, degrees, 1),
+            'approach': cv2.getRotationMatrix2D(centre, 0, zoom), 'retreat': cv2.getRotationMatrix2D(centre, 0, 1 / zoom)}
+        for name, warp in warps.items():
+            moved = cv2.warpAffine(before, warp, (size, size), borderMode=cv2.BORDER_REPLICATE)
+            error = ((moved[inner].astype(float) - after[inner]) ** 2).mean()
+            errors[name] = min(error, errors.get(name, np.inf))
+    return min(errors, key=errors.get)
+
+
+def class_of(frames: np.ndarray) -> str:
+    """The class of a clip, told from its steps by hand."""
+    steps = [step_of(a, b, 6.4) for a, b in zip(frames, frames[1:])]
+    most = max(set(steps), key=steps.count)
+    if steps.count(most) > len(steps) * 0.6:
+        return f'move_{most}' if most in motion.MOVES else most
+    turns = list(zip(steps, steps[1:]))
+    votes = {name: sum(turns.count((a, b)) for a, b in zip(legs, legs[1:] + legs[:1]))
+             for name, legs in motion.CIRCUITS.items()}
+    return max(votes, key=votes.get)
+
+
+def test_classes__motion_tells_them_apart(tmp_path):
+    settings = MotionSettings(num_train=60, num_val=1, num_frames=9)
+    out = make_motion_dataset(tmp_path / 'set', settings)
+    correct = []
+    for line in (out / 'train.txt').read_text().splitlines():
+        name, label = line.split()
+        correct.append(class_of(decode(out / name)[0]) == CLASSES[int(label)])
+    assert np.mean(correct) > 0.9
+
+
+def test_circuits__make_the_same_moves_in_another_order():
+    paths = [motion.motion_path(name, 9, 6.0, 64, phase=0) for name in motion.CIRCUITS]
+    steps = [np.diff(path.shift, axis=0) for path in paths]
+    assert sorted(map(tuple, steps[0])) == sorted(map(tuple, steps[1]))
+    assert not np.array_equal(*steps)
+    for path in paths:
+        np.testing.assert_allclose(path.shift[-1], path.shift[0], atol=1e-9)  # eight steps close it
+
+
+def test_sample_tile__matches_bilinear_sampling_by_hand():
+    rng = np.random.default_rng(0)
+    tile = motion.draw_scene(rng)[0]
+    position = rng.uniform(-200, 400, (2, 3, 4, 2))
+    expected = np.empty((2, 3, 4, 4))
+    for place in np.ndindex(2, 3, 4):
+        x, y = position[place]
+        x0, y0 = int(np.floor(x)), int(np.floor(y))
+        expected[place] = sum(tile[(y0 + j) % motion.TILE, (x0 + i) % motion.TILE]
+                              * abs(1 - i - (x - x0)) * abs(1 - j - (y - y0)) for i in (0, 1) for j in (0, 1))
+    np.testing.assert_allclose(motion._sample_tile(tile, position), expected, atol=0.02)  # OpenCV rounds to 1/32 pixel
+
+
+@pytest.mark.parametrize('wrong, message', [
+    (dict(size=63), 'even'), (dict(classes=('move_left',)), 'two or more'), (dict(classes=('a', 'b')), 'a'),
+    (dict(num_frames=1), '2 frames'), (dict(speed=(8.0, 5.0)), 'slowest'), (dict(num_train=0), 'at least 1')])
+def test_settings__wrong_value_is_refused_in_words(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        MotionSettings(**wrong)
+
+
+def test_tool__writes_the_settings_it_was_given(tmp_path):
+    out = tmp_path / 'set'
+    done = subprocess.run([sys.executable, TOOL, out, '--train', '5', '--val', '3', '--frames', '4', '--size', '32',
+                           '--seed', '7', '--classes', 'approach', 'retreat'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((out / 'settings.json').read_text())
+    assert (settings['num_train'], settings['num_val'], settings['num_frames'], settings['size']) == (5, 3, 4, 32)
+    assert settings['seed'] == 7 and (out / 'classes.txt').read_text() == 'approach\nretreat\n'
+    assert decode(out / 'train/00000.mp4')[0].shape == (4, 32, 32, 3)
