@@ -38,3 +38,4 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', begin=0.1 * max_epochs, end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]
+custom_hooks = [*_base_.custom_hooks, dict(type='ssvideo.PicturesHook')]

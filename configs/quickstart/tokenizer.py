@@ -13,3 +13,11 @@ train_dataloader = dict(
                 _base_.shrink,
                 dict(type='RandomCrop', size=_base_.SIZE),
                 *_base_.pack])))
+train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
+optim_wrapper = dict(
+    type='OptimWrapper', clip_grad=dict(max_norm=1.0), optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-4))
+param_scheduler = [dict(type='CosineAnnealingLR', end=max_epochs, eta_min=1e-4, convert_to_iter_based=True)]
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ssvideo.SaveTokenizerHook', out='tokenizer.safetensors'),
+    dict(type='ssvideo.PicturesHook')]

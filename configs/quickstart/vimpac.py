@@ -21,3 +21,6 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
     dict(type='LinearLR', start_factor=1.0, end_factor=0.0, begin=0.1 * max_epochs, end=max_epochs, convert_to_iter_based=True)]
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ssvideo.PicturesHook', tokenizer=dict(type='ssvideo.DalleTokenizer', checkpoint=_base_.TOKENIZER))]

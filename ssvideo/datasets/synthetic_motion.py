@@ -34,7 +34,7 @@ LEG = 2  # frames a circuit moves one way: 8 frames then see three turns
 TILE = 128  # pixels of a layer's tile, which repeats
 NUM_TILES = 4  # different tiles of a scene's ladder
 NUM_VISIBLE = 4  # layers seen at once; the outer two fade
-LIFT = 2
+LIFT = 1.5
 NUM_SHAPES = 22
 SHAPE_RADIUS = (9.0, 20.0)  # in pixels of the tile; drawn from 1/8 of that (finest) to twice that (coarsest) at size 64
 CONTAINERS = {  # by index % 8; every other file is H.264 in mp4
@@ -204,8 +204,8 @@ def render_clip(tiles: np.ndarray, path: MotionPath, size: int, rng: np.random.G
             continue
         weight = np.sin(np.pi * height[seen] / NUM_VISIBLE) ** 2
         # Each rung has an origin of its own, whichever rungs the path visits.
-        origin = np.random.default_rng([origin_seed, rung + 2**16]).uniform(0, TILE, 2)
-        enlarged = 2.0 ** (height[seen] - LIFT) * size / 64  # pixels of the view for one of the tile
+        origin = np.random.default_rng([origin_seed, rung + 2**16]).uniform(0, TILE, 2).astype(np.float32)
+        enlarged = (2.0 ** (height[seen] - LIFT) * size / 64).astype(np.float32)  # pixels of the view for one of the tile
         position = content[seen] / enlarged[:, None, None, None] + origin
         layer = _sample_tile(tiles[rung % NUM_TILES], position) * weight[:, None, None, None].astype(np.float32)
         picture[seen] = picture[seen] * (1 - layer[..., 3:]) + layer[..., :3]
@@ -219,13 +219,13 @@ def _content_coordinates(path: MotionPath, start_angle: float, size: int) -> np.
     angle = path.angle + start_angle
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     x, y = pixels[..., 0], pixels[..., 1]
-    return np.stack([cos * x + sin * y, cos * y - sin * x], -1)
+    return np.stack([cos * x + sin * y, cos * y - sin * x], -1).astype(np.float32)
 
 
 def _sample_tile(tile: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Bilinear samples ``(T, H, W, 4)`` of a wrapping tile at ``(T, H, W, 2)`` pixels, x before y."""
     num_frames, height, width, _ = position.shape
-    wrapped = np.mod(position, TILE).astype(np.float32).reshape(num_frames * height, width, 2)
+    wrapped = np.mod(position, np.float32(TILE)).reshape(num_frames * height, width, 2)
     sampled = cv2.remap(tile, wrapped, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return sampled.reshape(num_frames, height, width, 4)
 

@@ -42,7 +42,7 @@ def test_info_nce__equals_plain_loops(n, temperature):
     terms = info_nce(fast, temperature)
     expected, accuracy = slow_info_nce(slow, temperature)
     torch.testing.assert_close(terms['loss'], expected)
-    assert terms['nce_accuracy'].item() == pytest.approx(accuracy)
+    assert terms['accuracy'].item() == pytest.approx(accuracy)
     terms['loss'].backward()
     expected.backward()
     torch.testing.assert_close(fast.grad, slow.grad)
@@ -57,7 +57,7 @@ def test_info_nce__starts_at_chance():
 
 
 def test_info_nce__perfect_pairs():
-    assert info_nce(torch.eye(8).repeat(2, 1), 0.01)['nce_accuracy'].item() == 1
+    assert info_nce(torch.eye(8).repeat(2, 1), 0.01)['accuracy'].item() == 1
     assert info_nce(torch.eye(8).repeat(2, 1), 0.01)['loss'].item() == pytest.approx(0, abs=1e-6)
 
 

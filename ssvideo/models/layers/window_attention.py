@@ -44,7 +44,7 @@ class WindowAttention(nn.Module):
         Returns:
             Of the shape of ``x``.
         """
-        bias = self.position_bias(x.shape[1])  # (1, heads, L, L)
+        bias = self.position_bias(windows.length)  # (1, heads, L, L)
         # Where each window has a mask of its own, windows are laid beside the heads: the mask then is the same for all
         # clips and is broadcast by the kernel instead of copied for each.
         beside = 1

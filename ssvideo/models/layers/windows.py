@@ -1,6 +1,7 @@
 """Cut a grid of features into (shifted) windows and put it together again."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -69,9 +70,8 @@ def windows_of(num_clips: int, grid: Grid, window: Grid, shift: Grid, device: to
     size = tuple(min(g, w) for g, w in zip(grid, window))
     shift = tuple(s if g > w else 0 for g, w, s in zip(grid, window, shift))
     counts = tuple(-(-g // s) for g, s in zip(grid, size))
-    # A small int and a few tensors: what a compiled graph can take as constants.
     order, inverse, padding, regions = _index_tensors(num_clips, grid, size, shift, str(device))
-    return Windows(int(np.prod(counts)), int(np.prod(size)), order, inverse, padding, regions)
+    return Windows(math.prod(counts), math.prod(size), order, inverse, padding, regions)
 
 
 class _Reorder(torch.autograd.Function):

@@ -24,7 +24,7 @@ def info_nce(embeddings: Tensor, temperature: float) -> dict[str, Tensor]:
         temperature: divides the cosines.
 
     Returns:
-        ``loss``: temperature x (L + L'), and ``nce_accuracy``: share of clips whose partner scores highest. Computed
+        ``loss``: temperature x (L + L'), and ``accuracy``: share of clips whose partner scores highest. Computed
         in float32 at least.
 
     Source: VIMPAC, arXiv:2106.11250, Eqs. 4 to 6, 19 and 20.
@@ -37,7 +37,7 @@ def info_nce(embeddings: Tensor, temperature: float) -> dict[str, Tensor]:
     partners = clips.roll(len(unit) // 2)
     accuracy = (scores.detach().argmax(dim=1) == partners).to(scores.dtype).mean()
     both_directions = 2 * F.cross_entropy(scores, partners)  # each of L and L' is a mean over n clips
-    return {'loss': temperature * both_directions, 'nce_accuracy': accuracy}
+    return {'loss': temperature * both_directions, 'accuracy': accuracy}
 
 
 @MODELS.register_module()
@@ -82,7 +82,7 @@ class InfoNCE(Objective):
         self.projector = build_projector(backbone.channels[-1], num_layers, hidden_dims, out_dims)
 
     def forward(self, features: Features, masked: MaskedTokens) -> dict[str, Tensor]:
-        """Return ``loss`` and ``nce_accuracy``.
+        """Return ``loss`` and ``accuracy``.
 
         Raises:
             ValueError: if the clips are not two views of each video.

@@ -49,6 +49,7 @@ class MLM(Objective):
         if tokenizer is not None and tokenizer.vocab_size != backbone.vocab_size:
             raise ValueError(f'MLM: {type(tokenizer).__name__} makes {tokenizer.vocab_size} ids, but the backbone was '
                              f'built with vocab_size={backbone.vocab_size}; make them equal')
+        self.vocab_size = backbone.vocab_size
         self.embedding = backbone.token_embedding.weight  # (vocabulary with special rows, C)
         num_rows, dims = self.embedding.shape
         self.transform = nn.Sequential(nn.Linear(dims, dims), nn.GELU(), nn.LayerNorm(dims, eps=1e-12))
@@ -64,3 +65,8 @@ class MLM(Objective):
         """Return ``loss`` (cross entropy over hidden tokens) and ``accuracy`` (top-1)."""
         hidden = gather_positions(features.maps[-1], masked.positions)  # (P, C)
         return masked_cross_entropy(self.logits(hidden), gather_positions(masked.tokens, masked.positions))
+
+    def predict(self, features: Features, masked: MaskedTokens) -> Tensor:
+        """``(P,)`` ids that score highest among those a clip can hold: the special rows are left out."""
+        scores = self.logits(gather_positions(features.maps[-1], masked.positions))
+        return scores[:, :self.vocab_size].argmax(1)

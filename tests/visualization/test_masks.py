@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from ssvideo.visualization import draw_masks
+from ssvideo.visualization.masks import EDGE, SHADE, SHADE_OPACITY, shade
+
+
+def test_shade__each_pixel_follows_the_token_at_its_place():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (8, 12, 9, 3), dtype=np.uint8)
+    mask = rng.random((4, 3, 3)) < 0.5
+    shaded = shade(frames, mask)
+    for t, y, x in np.ndindex(8, 12, 9):
+        pixel = frames[t, y, x].astype(float)
+        if mask[t // 2, y // 4, x // 3]:  # frames are doubled, tokens are 4 x 3 pixels: too narrow for edges
+            pixel = pixel * (1 - SHADE_OPACITY) + SHADE * SHADE_OPACITY
+        np.testing.assert_allclose(shaded[t, y, x], pixel, atol=0.51)
+
+
+def test_shade__edges_part_hidden_tokens_and_leave_seen_ones_alone():
+    frames = np.full((1, 16, 16, 3), 10, np.uint8)
+    mask = np.array([[[True, True], [False, True]]])
+    shaded = shade(frames, mask)
+    assert (shaded[0, 0, 8] == EDGE).all() and not (shaded[0, 0, 7] == EDGE).all()
+    assert (shaded[0, 8:, :8] == 10).all()
+
+
+def test_draw_masks__picture_shows_frames_above_and_shaded_frames_beneath(tmp_path):
+    frames = np.zeros((4, 16, 16, 3), np.uint8)
+    frames[..., 0] = 255  # red
+    mask = np.zeros((2, 4, 4), bool)
+    mask[1] = True
+    path = draw_masks(frames, mask, tmp_path / 'deep' / 'masks.png', 'A clip')
+    assert [file.name for file in path.parent.iterdir()] == ['masks.png']
+    picture = imread(path)[..., :3]
+    red = (picture == (1, 0, 0)).all(-1)
+    quarters = [part.sum() for half in np.array_split(red, 2) for part in np.array_split(half, 2, 1)]
+    assert min(quarters[:3]) > 1000 and quarters[3] < 0.5 * quarters[2]  # below, the last two frames are hidden
+
+
+@pytest.mark.parametrize('mask', [np.zeros((2, 4, 4)), np.zeros((4, 4), bool), np.zeros((2, 32, 4), bool)])
+def test_draw_masks__other_masks_are_refused(mask, tmp_path):
+    with pytest.raises(ValueError, match=r'mask: got .* expected bool \(t, h, w\)'):
+        draw_masks(np.zeros((4, 16, 16, 3), np.uint8), mask, tmp_path / 'x.png')
+    assert not list(tmp_path.iterdir())
