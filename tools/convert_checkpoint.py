@@ -44,7 +44,11 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
     if path.endswith('.safetensors'):
         return load_file(path)
     if path.endswith(('.pth', '.pt')):
-        weights = torch.load(path, map_location='cpu', weights_only=True)
+        try:
+            weights = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as error:  # torch raises errors of many types for broken files
+            raise ValueError(f'{path} is no plain state dict. A pickled module, as OpenAI publishes, must end in .pkl. '
+                             f'({str(error).splitlines()[0]})') from error
         return weights.get('state_dict', weights)
     return read_dalle_module(path)
 

@@ -7,7 +7,8 @@ model = dict(
         type='Pretrained', checkpoint=f'{_base_.ROOT}/vimpac/last.pth', prefix='backbone.')))
 train_dataloader = dict(
     **_base_.loader, batch_size=32, sampler=_base_.sampler,
-    dataset=dict(type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', split='finetune', clip_len=_base_.NUM_FRAMES))
+    dataset=dict(
+        type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', labels=_base_.FINETUNE, clip_len=_base_.NUM_FRAMES))
 val_dataloader = dict(
     batch_size=100, num_workers=1, sampler=_base_.in_order,
     dataset=dict(type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens_val', clip_len=_base_.NUM_FRAMES, test_mode=True))

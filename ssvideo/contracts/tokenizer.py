@@ -24,7 +24,8 @@ def check_tokenizer(tokenizer: Tokenizer, grid: tuple[int, int, int] = (2, 4, 4)
         tokens = tokenizer(pixels)
         again = tokenizer(pixels)
     assert tuple(tokens.shape[:4]) == (num_clips, *grid), \
-        f'pixels {tuple(pixels.shape)} at stride {tokenizer.stride} give tokens of {(num_clips, *grid)}, got {tuple(tokens.shape)}'
+        (f'pixels {tuple(pixels.shape)} at stride {tokenizer.stride} give tokens of {(num_clips, *grid)}, '
+         f'got {tuple(tokens.shape)}')
     assert torch.equal(tokens, again), 'the same pixels give the same tokens'
     if tokenizer.vocab_size is None:
         assert tokens.dim() == 5 and tokens.is_floating_point(), 'continuous targets are (N, t, h, w, C) float'
@@ -32,7 +33,7 @@ def check_tokenizer(tokenizer: Tokenizer, grid: tuple[int, int, int] = (2, 4, 4)
             f'target_dims says {tokenizer.target_dims}, the targets have {tokens.shape[-1]} channels'
     else:
         assert tokens.dim() == 4 and tokens.dtype == torch.int64, f'ids are (N, t, h, w) int64, got {tokens.dtype}'
-        assert 0 <= tokens.min() and tokens.max() < tokenizer.vocab_size, 'ids lie in 0..vocab_size - 1'
+        assert tokens.min() >= 0 and tokens.max() < tokenizer.vocab_size, 'ids lie in 0..vocab_size - 1'
     if tokenizer.independent_frames:
         span = tokenizer.stride[0]
         with torch.no_grad():
@@ -43,4 +44,4 @@ def check_tokenizer(tokenizer: Tokenizer, grid: tuple[int, int, int] = (2, 4, 4)
         with torch.no_grad():
             decoded = tokenizer.decode(tokens)
         assert decoded.shape == pixels.shape, f'decode gives back {tuple(pixels.shape)}, got {tuple(decoded.shape)}'
-        assert 0 <= decoded.min() and decoded.max() <= 1, 'decoded pixels lie in [0, 1]'
+        assert decoded.min() >= 0 and decoded.max() <= 1, 'decoded pixels lie in [0, 1]'

@@ -3,6 +3,8 @@ from . import transforms  # noqa: F401  (registers them)
 from .broken import BrokenFileError, BrokenLog
 from .draw_sampler import DrawSampler, draw_seed, seeded
 from .image_list import ImageList
+from .token_clips import TokenClips
 from .video_list import VideoList
 
-__all__ = ['BrokenFileError', 'BrokenLog', 'DrawSampler', 'ImageList', 'VideoList', 'draw_seed', 'seeded']
+__all__ = ['BrokenFileError', 'BrokenLog', 'DrawSampler', 'ImageList', 'TokenClips', 'VideoList', 'draw_seed',
+           'seeded']

@@ -34,9 +34,9 @@ LEG = 2  # frames a circuit moves one way: 8 frames then see three turns
 TILE = 128  # pixels of a layer's tile, which repeats
 NUM_TILES = 4  # different tiles of a scene's ladder
 NUM_VISIBLE = 4  # layers seen at once; the outer two fade
-LIFT = 1.5
+LIFT = 1.5  # octaves that the finest layer lies below the size it is drawn in
 NUM_SHAPES = 22
-SHAPE_RADIUS = (9.0, 20.0)  # in pixels of the tile; drawn from 1/8 of that (finest) to twice that (coarsest) at size 64
+SHAPE_RADIUS = (9.0, 20.0)  # in pixels of the tile; seen at 2**-LIFT to 2**(NUM_VISIBLE - LIFT) times that, at size 64
 CONTAINERS = {  # by index % 8; every other file is H.264 in mp4
     3: ('mp4', 'mpeg4', {'qmin': '2', 'qmax': '3'}),
     7: ('avi', 'mpeg4', {'qmin': '2', 'qmax': '3'}),
@@ -68,7 +68,7 @@ class MotionSettings:
     num_frames: int = 16
     fps: int = 8
     speed: tuple[float, float] = (5.0, 8.0)
-    num_scenes: int = 12
+    num_scenes: int = 6
     classes: tuple[str, ...] = CLASSES
     seed: int = 0
 
@@ -147,17 +147,14 @@ def _palette(rng: np.random.Generator, num_colours: int = 6) -> np.ndarray:
 def _draw_tile(palette: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Discs, boxes and triangles, each shaded across, drawn nine times so that the tile wraps."""
     scale = 2  # drawn larger and averaged down: smooth edges
-    colours = np.zeros((TILE * scale, TILE * scale, 3), np.float32)
-    alpha = np.zeros((TILE * scale, TILE * scale), np.float32)
-    rows, columns = np.mgrid[:TILE * scale, :TILE * scale].astype(np.float32) / (TILE * scale) * 2 * np.pi
+    tile = np.zeros((TILE * scale, TILE * scale, 4), np.float32)
     for _ in range(NUM_SHAPES):
-        shape = _shape_mask(rng, scale).astype(bool)
-        u, v = rng.choice([-1, 0, 1, 2], 2)
+        rows, columns = np.nonzero(_shape_mask(rng, scale))
+        u, v = rng.choice([-1, 0, 1, 2], 2) * 2 * np.pi / (TILE * scale)
         shading = 1 + 0.25 * np.sin(u * rows + v * columns + rng.uniform(0, 2 * np.pi))
-        colour = palette[rng.integers(len(palette))].astype(np.float32)
-        colours[shape] = np.clip(shading[..., None] * colour, 0, 1)[shape]
-        alpha[shape] = 1
-    tile = np.concatenate([colours, alpha[..., None]], -1)
+        colour = palette[rng.integers(len(palette))]
+        tile[rows, columns, :3] = np.clip(shading[:, None] * colour, 0, 1)
+        tile[rows, columns, 3] = 1
     return cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA)
 
 
@@ -199,34 +196,45 @@ def render_clip(tiles: np.ndarray, path: MotionPath, size: int, rng: np.random.G
     lowest, highest = int(np.floor(-octaves.max())), int(np.ceil(NUM_VISIBLE - octaves.min()))
     for rung in range(highest, lowest - 1, -1):  # coarse first, fine layers over them
         height = rung + octaves  # (T,) in (0, NUM_VISIBLE) where the layer is seen
-        seen = (height > 0) & (height < NUM_VISIBLE)
-        if not seen.any():
+        seen = np.flatnonzero((height > 0) & (height < NUM_VISIBLE))
+        if not len(seen):
             continue
+        seen = slice(seen[0], seen[-1] + 1)  # zooms are steady, so the frames that see it are in a row
         weight = np.sin(np.pi * height[seen] / NUM_VISIBLE) ** 2
         # Each rung has an origin of its own, whichever rungs the path visits.
-        origin = np.random.default_rng([origin_seed, rung + 2**16]).uniform(0, TILE, 2).astype(np.float32)
-        enlarged = (2.0 ** (height[seen] - LIFT) * size / 64).astype(np.float32)  # pixels of the view for one of the tile
-        position = content[seen] / enlarged[:, None, None, None] + origin
-        layer = _sample_tile(tiles[rung % NUM_TILES], position) * weight[:, None, None, None].astype(np.float32)
-        picture[seen] = picture[seen] * (1 - layer[..., 3:]) + layer[..., :3]
-    return np.clip(picture * light * 255 + 0.5, 0, 255).astype(np.uint8)
+        origin = np.random.default_rng([origin_seed, rung + 2**16]).uniform(0, TILE, 2)
+        enlarged = 2.0 ** (height[seen] - LIFT) * size / 64  # pixels of the view for one of the tile
+        position = content[seen] * _per_frame(1 / enlarged) + origin.astype(np.float32)
+        layer = _sample_tile(tiles[rung % NUM_TILES], position)
+        layer *= _per_frame(weight)
+        picture[seen] *= 1 - layer[..., 3:]
+        picture[seen] += layer[..., :3]
+    picture *= (light * 255).astype(np.float32)
+    return np.clip(picture, 0, 255, out=picture).round().astype(np.uint8)
+
+
+def _per_frame(values: np.ndarray) -> np.ndarray:
+    """``(T,)`` as float32 that multiplies ``(T, H, W, C)``."""
+    return values.astype(np.float32)[:, None, None, None]
 
 
 def _content_coordinates(path: MotionPath, start_angle: float, size: int) -> np.ndarray:
     """Which point of the content each pixel shows, before enlargement: ``(T, H, W, 2)``, the view's centre at 0."""
-    axis = np.arange(size) - (size - 1) / 2
-    pixels = np.stack(np.meshgrid(axis, axis), -1) - path.shift[:, None, None]  # (T, H, W, 2), x before y
+    axis = np.arange(size, dtype=np.float32) - (size - 1) / 2
+    shift = path.shift.astype(np.float32)[:, :, None, None]
+    x, y = axis[None, None] - shift[:, 0], axis[None, :, None] - shift[:, 1]  # (T, 1, W), (T, H, 1)
     angle = path.angle + start_angle
-    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
-    x, y = pixels[..., 0], pixels[..., 1]
-    return np.stack([cos * x + sin * y, cos * y - sin * x], -1).astype(np.float32)
+    cos, sin = np.cos(angle, dtype=np.float32)[:, None, None], np.sin(angle, dtype=np.float32)[:, None, None]
+    return np.stack([cos * x + sin * y, cos * y - sin * x], -1)
 
 
 def _sample_tile(tile: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Bilinear samples ``(T, H, W, 4)`` of a wrapping tile at ``(T, H, W, 2)`` pixels, x before y."""
     num_frames, height, width, _ = position.shape
-    wrapped = np.mod(position, np.float32(TILE)).reshape(num_frames * height, width, 2)
-    sampled = cv2.remap(tile, wrapped, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    # Whole tiles off, for OpenCV counts pixels in 16 bits; it wraps what is left.
+    near = position - TILE * np.floor(position[:, :1, :1] / TILE)
+    near = near.reshape(num_frames * height, width, 2)
+    sampled = cv2.remap(tile, near, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return sampled.reshape(num_frames, height, width, 4)
 
 

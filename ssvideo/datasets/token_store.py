@@ -129,8 +129,8 @@ class TokenStore:
         self.path = Path(path)
         file = self.path / 'manifest.json'
         if not file.is_file():
-            raise ValueError(f'{self.path} is no finished token store: it has no manifest.json. Make one, or finish it, '
-                             'with tools/extract_tokens.py')
+            raise ValueError(f'{self.path} is no finished token store: it has no manifest.json. Make one, or finish '
+                             'it, with tools/extract_tokens.py')
         self.manifest = json.loads(file.read_text())
         if self.manifest.get('format') != FORMAT:
             raise ValueError(f'{file} has the format {self.manifest.get("format")!r}, this version reads {FORMAT!r}')

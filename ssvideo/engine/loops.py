@@ -62,7 +62,7 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         try:
             return super().run()
         finally:
-            self._batches = None  # lets the workers go
+            self._batches.close()
 
     def run_epoch(self) -> None:
         """Train to the end of the current epoch."""

@@ -41,9 +41,18 @@ class ZippedLoader:
         return len(next(iter(self.loaders.values())))
 
     def batches(self, start: int) -> Iterator[dict]:
-        """Yield ``{stream: batch}`` without end, from batch number ``start`` on; nothing before it is loaded."""
+        """Yield ``{stream: batch}`` without end, from batch number ``start`` on; nothing before it is loaded.
+
+        Closing the iterator ends the loaders' workers.
+        """
         for loader in self.loaders.values():
             loader.sampler.start_at(start * loader.batch_size)
         iterators = {name: iter(loader) for name, loader in self.loaders.items()}
-        while True:
-            yield {name: next(iterator) for name, iterator in iterators.items()}
+        try:
+            while True:
+                yield {name: next(iterator) for name, iterator in iterators.items()}
+        finally:
+            # the workers go now: left to the garbage collector, each would be waited for 5 s and then killed
+            iterators.clear()
+            for loader in self.loaders.values():
+                loader._iterator = None  # where a loader keeps persistent workers

@@ -51,7 +51,7 @@ class Pretrainer(BaseModel):
         self.maskers = {stream: MODELS.build(masker) for stream, masker in maskers.items()}
         self.tokenizers = self._build_tokenizers(tokenizer)
         self.objectives = nn.ModuleDict({name: self._build_objective(name, cfg) for name, cfg in objectives.items()})
-        self.stream_weights = {stream: 1.0 for stream in maskers} | dict(stream_weights or {})
+        self.stream_weights = dict.fromkeys(maskers, 1.0) | dict(stream_weights or {})
         self._check_streams()
         self._num_losses = 0
         self.register_state_dict_post_hook(_drop_tokenizers)
@@ -106,7 +106,7 @@ class Pretrainer(BaseModel):
         inputs = clips.pixels if self.backbone.reads == 'pixels' else targets[self.default_target].tokens
         if inputs is None:
             raise ValueError(f'{type(self.backbone).__name__} reads {self.backbone.reads}, and the stream {stream!r} '
-                             "brings none: give ClipPreprocessor mean and std (pixels), or a tokenizer or store (tokens)")
+                             'brings none: give ClipPreprocessor mean and std (pixels), or a tokenizer or store (tokens)')
         wanted = {objective.inputs for _, objective in self.objectives_of(stream)}
         features = {}
         if 'masked' in wanted:

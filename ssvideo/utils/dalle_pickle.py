@@ -47,9 +47,10 @@ class _Shell:
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, archive: zipfile.ZipFile, path: str | Path) -> None:
-        [record] = [name for name in archive.namelist() if name.count('/') == 1 and name.endswith('/data.pkl')] or [None]
-        if record is None:
-            raise ValueError(f'{path} is not a file written by torch.save: it has no data.pkl')
+        records = [name for name in archive.namelist() if name.count('/') == 1 and name.endswith('/data.pkl')]
+        if len(records) != 1:
+            raise ValueError(f'{path} is not a file written by torch.save: it has {len(records)} data.pkl, not one')
+        [record] = records
         super().__init__(io.BytesIO(archive.read(record)))
         self.archive, self.path, self.folder = archive, path, record.removesuffix('data.pkl')
         order = f'{self.folder}byteorder'

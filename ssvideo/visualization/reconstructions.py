@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..utils.files import write_whole
 
 FRAME_INCHES = 1.15
-LABEL_INCHES = 1.25
+LETTER_INCHES = 0.078  # of the labels' font, on average
 TITLE_INCHES = 0.35
 
 
@@ -43,14 +43,15 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
     moments = np.unique(np.linspace(0, num_frames - 1, min(num_columns, num_frames)).round().astype(int))
 
     top = TITLE_INCHES if title else 0.08
-    width, height = LABEL_INCHES + FRAME_INCHES * len(moments), top + 0.22 + FRAME_INCHES * len(rows)
+    label_width = 0.3 + LETTER_INCHES * max(len(label) for label in rows)
+    width, height = label_width + FRAME_INCHES * len(moments), top + 0.22 + FRAME_INCHES * len(rows)
     figure = Figure(figsize=(width, height), facecolor='white')
     for row, (label, frames) in enumerate(rows.items()):
         bottom = height - top - FRAME_INCHES * (row + 1)
-        figure.text((LABEL_INCHES - 0.1) / width, (bottom + FRAME_INCHES / 2) / height, label, ha='right', va='center',
+        figure.text((label_width - 0.1) / width, (bottom + FRAME_INCHES / 2) / height, label, ha='right', va='center',
                     fontsize=10)
         for column, moment in enumerate(moments):
-            left = LABEL_INCHES + FRAME_INCHES * column
+            left = label_width + FRAME_INCHES * column
             axes = figure.add_axes((left / width, bottom / height, 0.97 * FRAME_INCHES / width,
                                     0.97 * FRAME_INCHES / height))
             axes.imshow(frames[moment], interpolation='nearest')

@@ -14,7 +14,7 @@ from ssvideo.datasets import synthetic_motion as motion
 from ssvideo.datasets.synthetic_motion import CLASSES, MotionSettings, make_motion_dataset, render_sample, scenes
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'data' / 'make_motion_dataset.py'
-SMALL = dict(num_train=8, num_val=8, num_frames=10, num_scenes=3)
+SMALL = {'num_train': 8, 'num_val': 8, 'num_frames': 10, 'num_scenes': 3}
 
 
 def decode(path: Path) -> tuple[np.ndarray, list[float], str]:
@@ -95,21 +95,39 @@ def frame_features(frames: np.ndarray) -> np.ndarray:
     return (features - features.mean(0)) / (features.std(0) + 1e-6)
 
 
-@pytest.mark.parametrize('moment', [0, 5, 9])
-def test_classes__one_frame_does_not_tell_them_apart(moment):
-    settings = MotionSettings(num_train=600, num_val=1, num_frames=10)
+def accuracy_of_ridge(frames: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Held-out accuracy of a linear classifier of single frames, and the most that chance explains (3.5 errors)."""
+    x, num_classes = frame_features(frames), labels.max() + 1
+    y = np.eye(num_classes)[labels] - 1 / num_classes
+    cut = len(x) * 2 // 3
+    ridge = np.linalg.solve(x[:cut].T @ x[:cut] + 100 * np.eye(x.shape[1]), x[:cut].T @ y[:cut])
+    correct = ((x[cut:] @ ridge).argmax(1) == labels[cut:]).mean()
+    chance = 1 / num_classes
+    return correct, chance + 3.5 * np.sqrt(chance * (1 - chance) / (len(x) - cut))
+
+
+def frames_after_five_steps(classes: tuple[str, ...], num_clips: int) -> tuple[np.ndarray, np.ndarray]:
+    settings = MotionSettings(num_train=num_clips, num_val=1, num_frames=6, classes=classes)
     tiles = scenes(settings)
-    labels = motion.labels(600, len(CLASSES), np.random.default_rng(1))
-    chosen = []
-    for index, label in enumerate(labels):
-        start = render_sample(settings, tiles, 'train', index, label)
-        chosen.append(start[moment])
-    x = frame_features(np.stack(chosen))
-    y = np.eye(len(CLASSES))[labels] - 1 / len(CLASSES)
-    train, test = slice(0, 400), slice(400, 600)
-    ridge = np.linalg.solve(x[train].T @ x[train] + 100 * np.eye(x.shape[1]), x[train].T @ y[train])
-    correct = ((x[test] @ ridge).argmax(1) == labels[test]).mean()
-    assert correct < 0.1 + 3.5 * np.sqrt(0.1 * 0.9 / 200)  # chance, and 3.5 standard errors
+    labels = motion.labels(num_clips, len(classes), np.random.default_rng(1))
+    frames = [render_sample(settings, tiles, 'train', index, label)[5] for index, label in enumerate(labels)]
+    return np.stack(frames), labels
+
+
+def test_classes__one_frame_does_not_tell_them_apart():
+    """Frame 0 is the same in every class (above); here the frame after five steps."""
+    correct, most = accuracy_of_ridge(*frames_after_five_steps(CLASSES, 450))
+    assert correct < most
+
+
+def test_classes__scale_does_not_tell_approach_from_retreat():
+    frames, labels = frames_after_five_steps(('approach', 'retreat'), 300)
+    correct, most = accuracy_of_ridge(frames, labels)
+    assert correct < most
+    # the same classifier finds out an ordinary zoom, which ends with larger things in view
+    enlarged = [cv2.resize(f[16:48, 16:48], (64, 64)) if label == 0 else f for f, label in zip(frames, labels)]
+    correct, most = accuracy_of_ridge(np.stack(enlarged), labels)
+    assert correct > most
 
 
 def step_of(before: np.ndarray, after: np.ndarray, speed: float) -> str:
@@ -124,7 +142,8 @@ def step_of(before: np.ndarray, after: np.ndarray, speed: float) -> str:
         warps |= {  # OpenCV's positive angle is counter-clockwise on the screen
             'rotate_clockwise': cv2.getRotationMatrix2D(centre, -degrees, 1),
             'rotate_counterclockwise': cv2.getRotationMatrix2D(centre, degrees, 1),
-            'approach': cv2.getRotationMatrix2D(centre, 0, zoom), 'retreat': cv2.getRotationMatrix2D(centre, 0, 1 / zoom)}
+            'approach': cv2.getRotationMatrix2D(centre, 0, zoom),
+            'retreat': cv2.getRotationMatrix2D(centre, 0, 1 / zoom)}
         for name, warp in warps.items():
             moved = cv2.warpAffine(before, warp, (size, size), borderMode=cv2.BORDER_REPLICATE)
             error = ((moved[inner].astype(float) - after[inner]) ** 2).mean()
@@ -145,7 +164,7 @@ def class_of(frames: np.ndarray) -> str:
 
 
 def test_classes__motion_tells_them_apart(tmp_path):
-    settings = MotionSettings(num_train=60, num_val=1, num_frames=9)
+    settings = MotionSettings(num_train=50, num_val=1, num_frames=8)
     out = make_motion_dataset(tmp_path / 'set', settings)
     correct = []
     for line in (out / 'train.txt').read_text().splitlines():
@@ -166,9 +185,9 @@ def test_circuits__make_the_same_moves_in_another_order():
 def test_sample_tile__matches_bilinear_sampling_by_hand():
     rng = np.random.default_rng(0)
     tile = motion.draw_scene(rng)[0]
-    position = rng.uniform(-200, 400, (2, 3, 4, 2))
-    expected = np.empty((2, 3, 4, 4))
-    for place in np.ndindex(2, 3, 4):
+    position = (rng.uniform(-200, 400, (2, 30, 40, 2)) + [[[[0, 50_000]]]]).astype(np.float32)
+    expected = np.empty((2, 30, 40, 4))
+    for place in np.ndindex(2, 30, 40):
         x, y = position[place]
         x0, y0 = int(np.floor(x)), int(np.floor(y))
         expected[place] = sum(tile[(y0 + j) % motion.TILE, (x0 + i) % motion.TILE]
@@ -177,8 +196,8 @@ def test_sample_tile__matches_bilinear_sampling_by_hand():
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (dict(size=63), 'even'), (dict(classes=('move_left',)), 'two or more'), (dict(classes=('a', 'b')), 'a'),
-    (dict(num_frames=1), '2 frames'), (dict(speed=(8.0, 5.0)), 'slowest'), (dict(num_train=0), 'at least 1')])
+    ({'size': 63}, 'even'), ({'classes': ('move_left',)}, 'two or more'), ({'classes': ('left', 'right')}, 'out of'),
+    ({'num_frames': 1}, '2 frames'), ({'speed': (8.0, 5.0)}, 'slowest'), ({'num_train': 0}, 'at least 1')])
 def test_settings__wrong_value_is_refused_in_words(wrong, message):
     with pytest.raises(ValueError, match=message):
         MotionSettings(**wrong)
@@ -187,7 +206,8 @@ def test_settings__wrong_value_is_refused_in_words(wrong, message):
 def test_tool__writes_the_settings_it_was_given(tmp_path):
     out = tmp_path / 'set'
     done = subprocess.run([sys.executable, TOOL, out, '--train', '5', '--val', '3', '--frames', '4', '--size', '32',
-                           '--seed', '7', '--classes', 'approach', 'retreat'], capture_output=True, text=True)
+                           '--speed', '2', '3', '--seed', '7', '--classes', 'approach', 'retreat'],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     settings = json.loads((out / 'settings.json').read_text())
     assert (settings['num_train'], settings['num_val'], settings['num_frames'], settings['size']) == (5, 3, 4, 32)

@@ -172,7 +172,8 @@ def test_token_clips__are_uniform_independent_and_near(store):
     assert counts.sum() == 3600
     assert (counts - 100).abs().max() < 45  # 4.5 standard deviations
     near = TokenClips(store, clip_len=3, num_clips=4, max_distance=1.0)  # 2 frames at 2 FPS
-    distances = {abs(s - starts[0]) for n in range(300) for starts in [near.starts(20, random.Random(n))] for s in starts}
+    drawn = [near.starts(20, random.Random(n)) for n in range(300)]
+    distances = {abs(start - starts[0]) for starts in drawn for start in starts}
     assert distances == {0, 1, 2}
 
 

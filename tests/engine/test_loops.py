@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -140,6 +141,7 @@ def test_stream_train_loop__resumed_is_uninterrupted_bit_for_bit(data, tmp_path,
     for a, b in zip(whole.model.parameters(), second.model.parameters()):
         assert torch.equal(a, b)
     assert second.epoch == 3
+    assert not multiprocessing.active_children()  # the workers ended with the run
 
 
 def test_stream_train_loop__the_first_stream_is_the_epoch_and_others_go_on(data, tmp_path):

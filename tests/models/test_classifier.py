@@ -7,7 +7,8 @@ from mmaction.structures import ActionDataSample
 import ssvideo.models  # noqa: F401
 from ssvideo.registry import MODELS
 
-SWIN = dict(type='VideoSwin', patch_size=(2, 4, 4), embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_size=(2, 4, 4))
+SWIN = dict(type='VideoSwin', patch_size=(2, 4, 4), embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4),
+            window_size=(2, 4, 4))
 
 
 def build(**changes):

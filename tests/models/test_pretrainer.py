@@ -55,7 +55,8 @@ def vimpac(**changes):
 def pixels_batch(model):
     torch.manual_seed(1)
     clips = [torch.randint(256, (1, 3, 4, 64, 64), dtype=torch.uint8) for _ in range(3)]
-    return model.data_preprocessor(dict(video=dict(inputs=clips[:2]), image=dict(inputs=[c[:, :, :1] for c in clips])))['inputs']
+    batch = dict(video=dict(inputs=clips[:2]), image=dict(inputs=[clip[:, :, :1] for clip in clips]))
+    return model.data_preprocessor(batch)['inputs']
 
 
 def tokens_batch(model, padded=False):

@@ -35,7 +35,7 @@ def add_pretraining(work_dir: Path) -> None:
     for name, keys in scalars.items():
         backend = LocalVisBackend(str(work_dir / name / '20240101_000000' / 'vis_data'))
         for step in (10, 20):
-            backend.add_scalars({key: 1.0 / step for key in keys} | {'time': 0.5, 'lr': 0.1, 'iter': step}, step=step)
+            backend.add_scalars(dict.fromkeys(keys, 1.0 / step) | {'time': 0.5, 'lr': 0.1, 'iter': step}, step=step)
     draw_masks(np.zeros((2, 16, 16, 3), np.uint8), np.ones((2, 2, 2), bool),
                work_dir / 'vimpac' / 'pictures' / 'video_masks.png')
 

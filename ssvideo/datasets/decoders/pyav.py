@@ -84,6 +84,8 @@ class VideoReader:
         if wanted and not 0 <= wanted[0] <= wanted[-1] < self.num_frames:
             raise IndexError(f'{self.path} has {self.num_frames} frames, asked for {wanted[0]} to {wanted[-1]}')
         with self._errors():
+            if self._container is None:
+                self._open()
             read = self._read_by_time if self.seekable else self._read_by_count
             found = dict(read(wanted))
         return [found[int(i)] for i in indices]

@@ -20,6 +20,8 @@ def resize_mask(mask: Tensor, grid: tuple[int, int, int]) -> Tensor:
             continue
         if size % have == 0:
             mask = mask.repeat_interleave(size // have, dim)
+        elif have % size == 0:
+            mask = mask[(slice(None),) * dim + (slice(None, None, have // size),)]
         else:
             mask = mask[(slice(None),) * dim + ([i * have // size for i in range(size)],)]
     return mask

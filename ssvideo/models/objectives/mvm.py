@@ -62,9 +62,16 @@ class MVM(Objective):
         Returns:
             ``loss`` and ``accuracy``.
         """
+        return masked_cross_entropy(self.logits(features, masked), gather_positions(masked.tokens, masked.positions))
+
+    def logits(self, features: Features, masked: MaskedTokens) -> Tensor:
+        """Score all ids at the masked positions: ``(P, vocabulary)``."""
         decoded = self.decoder(features.maps, tuple(masked.mask.shape[1:]))  # (N, t, h, w, C)
-        logits = self.classifier(self.norm(gather_positions(decoded, masked.positions)))  # (P, vocabulary)
-        return masked_cross_entropy(logits, gather_positions(masked.tokens, masked.positions))
+        return self.classifier(self.norm(gather_positions(decoded, masked.positions)))
+
+    def predict(self, features: Features, masked: MaskedTokens) -> Tensor:
+        """``(P,)`` ids that score highest."""
+        return self.logits(features, masked).argmax(1)
 
 
 def _norm_of(backbone: Backbone, dims: int) -> nn.Module:

@@ -118,7 +118,8 @@ def _our_name(published: str) -> str:
 def _build(path: str | Path, part: type[nn.Module], name: str, metadata: dict, tensors: dict[str, Tensor]) -> nn.Module:
     try:
         sizes = json.loads(metadata[name])
-        weights = {key.removeprefix(f'{name}.'): tensors.pop(key) for key in list(tensors) if key.startswith(f'{name}.')}
+        keys = [key for key in tensors if key.startswith(f'{name}.')]
+        weights = {key.removeprefix(f'{name}.'): tensors.pop(key) for key in keys}
         return _load(part, sizes, weights, f'{path}: its {name}')
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f'{path}: the metadata does not describe its {name}: {error!r}') from error

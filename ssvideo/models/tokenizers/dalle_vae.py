@@ -19,6 +19,7 @@ from ..layers.dalle_blocks import DalleDecoder, DalleEncoder, picture_of, squeez
 from .dalle_checkpoint import save_dalle
 
 SUBPIXELS_PER_TOKEN = 3 * 8 * 8
+SMALLEST_LOG_SCALE = -5.0  # half a grey level of 8 bits, at middle grey: log(0.5 * 0.8 / 255 / 0.25)
 
 
 @MODELS.register_module()
@@ -26,7 +27,8 @@ class DalleVAE(BaseModel):
     """Learns a vocabulary of 8 x 8 pixel patches by rebuilding pictures through a Gumbel softmax. Every frame is one.
 
     The loss is the negative evidence lower bound per colour value: a logit-Laplace likelihood of the pixels plus the
-    weighted divergence of the posterior from the uniform prior.
+    weighted divergence of the posterior from the uniform prior. Small models on short schedules soon use few ids; two
+    additions keep them all in use: ``codebook_init='data'`` and ``usage_weight``.
 
     Args:
         vocab_size: number of ids.
@@ -34,11 +36,14 @@ class DalleVAE(BaseModel):
         num_blocks: residual blocks per group (four groups each).
         input_dims: width of the decoder's embedding of an id.
         temperature: of the relaxation, at the start and at the end; cosine between.
-        temperature_iters: iterations from the first to the second.
+        temperature_iters: iterations from the first to the second (published: 150,000); ``None``: four fifths of the
+            training.
         kl_weight: final weight of the divergence (beta); it rises from 0.
-        kl_iters: iterations of that rise.
+        kl_iters: iterations of that rise (published: 5,000); ``None``: a tenth of the training.
+        usage_weight: weight of the divergence of a batch's *mean* posterior from uniform, in the scale of the loss;
+            0 as published.
         codebook_init: ``'data'`` makes every id stand for one patch of the first batch, as VQ codebooks are set from
-            data: small models then start with all ids in use. ``'random'`` as published.
+            data; ``'random'`` as published.
         data_preprocessor: config; a ``ClipPreprocessor`` that does not normalise by default.
         init_cfg: mmengine's.
 
@@ -49,15 +54,15 @@ class DalleVAE(BaseModel):
     """
 
     def __init__(self, vocab_size: int, hidden_dims: int, num_blocks: int = 2, input_dims: int = 128,
-                 temperature: tuple[float, float] = (1.0, 1 / 16), temperature_iters: int = 150_000,
-                 kl_weight: float = 6.6, kl_iters: int = 5000,
-                 codebook_init: Literal['data', 'random'] = 'random',
+                 temperature: tuple[float, float] = (1.0, 1 / 16), temperature_iters: int | None = None,
+                 kl_weight: float = 6.6, kl_iters: int | None = None, usage_weight: float = 0.0,
+                 codebook_init: Literal['data', 'random'] = 'data',
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         if len(temperature) != 2 or min(temperature) <= 0:
             raise ValueError(f'DalleVAE: temperature must be two positive numbers (start, end), got {temperature}')
-        if temperature_iters < 1 or kl_iters < 1:
-            raise ValueError('DalleVAE: temperature_iters and kl_iters must be at least 1, got '
+        if min(temperature_iters or 1, kl_iters or 1) < 1:
+            raise ValueError('DalleVAE: temperature_iters and kl_iters must be at least 1 or None, got '
                              f'{temperature_iters} and {kl_iters}')
         if codebook_init not in ('data', 'random'):
             raise ValueError(f"DalleVAE: codebook_init must be 'data' or 'random', got {codebook_init!r}")
@@ -68,6 +73,7 @@ class DalleVAE(BaseModel):
         self.temperature_iters = temperature_iters
         self.kl_weight = kl_weight
         self.kl_iters = kl_iters
+        self.usage_weight = usage_weight
         self.register_buffer('codebook_is_set', torch.tensor(codebook_init == 'random'))
         self._codebook_is_set = codebook_init == 'random'  # the same on the host: the device is asked once
         self.to(memory_format=torch.channels_last)
@@ -100,18 +106,19 @@ class DalleVAE(BaseModel):
             pictures: ``(M, 3, H, W)`` in [0, 1].
 
         Returns:
-            ``loss_pixels`` (may be negative: it is a density) and ``loss_kl``; ``psnr`` of the relaxed reconstruction
-            in dB, ``codebook_perplexity`` and ``codebook_use`` (share of the ids) of this batch, ``temperature``.
+            ``loss_pixels`` (may be negative: it is a density), ``loss_kl`` and ``loss_usage``; ``psnr`` of the relaxed
+            reconstruction in dB, ``codebook_perplexity`` and ``codebook_use`` (share of the ids) of this batch.
         """
         self._set_codebook_once(pictures)
         temperature, kl_weight = self.schedule()
         target = squeeze_range(pictures)
         logits = self.encoder(target).float()
         outputs = self.decoder(F.gumbel_softmax(logits, tau=temperature, dim=1)).float()
-        divergence = self.divergence(logits)
+        divergence, usage = self.divergences(logits)
         return dict(
             loss_pixels=logit_laplace_nll(outputs, target).mean(),
             loss_kl=divergence * (kl_weight / SUBPIXELS_PER_TOKEN),
+            loss_usage=usage * self.usage_weight,
             kl=divergence.detach(),
             psnr=-10 * F.mse_loss(picture_of(outputs.detach()), pictures).log10(),
             temperature=torch.tensor(temperature),
@@ -119,15 +126,21 @@ class DalleVAE(BaseModel):
 
     def schedule(self) -> tuple[float, float]:
         """Temperature and weight of the divergence at this iteration of the running training."""
-        iteration = MessageHub.get_current_instance().get_info('iter', 0)
         start, end = self.temperature
-        temperature = end + (start - end) * _cosine(iteration / self.temperature_iters)
-        return temperature, self.kl_weight * (1 - _cosine(iteration / self.kl_iters))
+        temperature = end + (start - end) * _cosine(_progress(self.temperature_iters, share=0.8))
+        return temperature, self.kl_weight * (1 - _cosine(_progress(self.kl_iters, share=0.1)))
 
-    def divergence(self, logits: Tensor) -> Tensor:
-        """Mean over the tokens of KL(posterior, uniform), in nats."""
+    def divergences(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """KL(posterior, uniform), mean over the tokens; and KL(mean posterior, uniform). In nats.
+
+        Args:
+            logits: ``(M, vocab_size, h, w)``.
+        """
         log_posterior = logits.log_softmax(1)
-        return (log_posterior.exp() * log_posterior).sum(1).mean() + math.log(self.vocab_size)
+        posterior = log_posterior.exp()
+        most = math.log(self.vocab_size)
+        return ((posterior * log_posterior).sum(1).mean() + most,
+                most - torch.special.entr(posterior.mean((0, 2, 3))).sum())
 
     def codebook_signals(self, tokens: Tensor) -> dict[str, Tensor]:
         """How many ids a batch uses, and how evenly."""
@@ -169,15 +182,18 @@ class DalleVAE(BaseModel):
         if self._codebook_is_set:
             return
         if not self.codebook_is_set.item():  # a checkpoint may have been loaded since
-            set_codebook_from_data(self.encoder, pictures)
-            for weight in (self.encoder.head.weight.data, self.encoder.head.bias.data):
-                broadcast(weight)
+            set_codebook_from_data(self.encoder, self.decoder, pictures)
+            for weight in self.encoder.head.parameters():
+                broadcast(weight.data)
             self.codebook_is_set.fill_(True)
         self._codebook_is_set = True
 
 
 def logit_laplace_nll(outputs: Tensor, target: Tensor) -> Tensor:
     """Negative log density of the logit-Laplace distribution, whose support is (0, 1) as a pixel's.
+
+    The scale has a soft floor: where pictures are plain, such as black bars, the density of 8-bit values has no bound,
+    and training would end in NaN.
 
     Args:
         outputs: ``(M, 6, H, W)``, location and log scale of each channel.
@@ -189,21 +205,23 @@ def logit_laplace_nll(outputs: Tensor, target: Tensor) -> Tensor:
     Source: DALL-E, arXiv:2102.12092, App. A.3.
     """
     location, log_scale = outputs.chunk(2, dim=1)
+    log_scale = SMALLEST_LOG_SCALE + F.softplus(log_scale - SMALLEST_LOG_SCALE)
     distance = (torch.logit(target) - location).abs()
     return distance * (-log_scale).exp() + log_scale + (2 * target * (1 - target)).log()
 
 
 @torch.no_grad()
-def set_codebook_from_data(encoder: DalleEncoder, pictures: Tensor, spread: float = 3.0) -> None:
-    """Make id k the nearest neighbour of one patch's features, for a random patch each.
+def set_codebook_from_data(encoder: DalleEncoder, decoder: DalleDecoder, pictures: Tensor, spread: float = 6.0) -> None:
+    """Make id k stand for the features of one random patch: its logit is their cosine with a patch's features.
 
-    The logits become the negative squared distances to these features, of which the term that all ids share is left
-    out: a linear layer.
+    Every chosen patch is thus nearest to its own id, and all ids are in use.
 
     Args:
         encoder: its ``head`` is overwritten.
-        pictures: ``(M, 3, H, W)`` in [0, 1]; at least ``vocab_size`` patches, better some times that.
-        spread: standard deviation of a patch's logits over the ids.
+        decoder: its ``stem`` is scaled such that a one-hot id makes values of unit variance, as soft ids of random
+            logits would not.
+        pictures: ``(M, 3, H, W)`` in [0, 1], with ``vocab_size`` patches or, better, some times that.
+        spread: standard deviation of a patch's logits over the ids; 6 makes the likeliest of 256 ids 40 % likely.
     """
     features = []
     hook = encoder.head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
@@ -213,13 +231,24 @@ def set_codebook_from_data(encoder: DalleEncoder, pictures: Tensor, spread: floa
     mean, std = features.mean(0), features.std(0) + 1e-3 * features.std()
     features = (features - mean) / std
     wanted = torch.arange(encoder.head.out_channels, device=features.device)
-    codes = features[torch.randperm(len(features), device=features.device)[wanted % len(features)]]
-    offsets = codes.square().sum(1) / 2
-    logits = features @ codes.T - offsets
-    scale = spread / (logits - logits.mean(1, keepdim=True)).std()
-    weight = scale * codes / std
+    codes = F.normalize(features[torch.randperm(len(features), device=features.device)[wanted % len(features)]])
+    logits = features @ codes.T
+    weight = codes / std * (spread / (logits - logits.mean(1, keepdim=True)).std())
     encoder.head.weight.copy_(weight[:, :, None, None])
-    encoder.head.bias.copy_(-weight @ mean - scale * offsets)
+    encoder.head.bias.copy_(-weight @ mean)
+    decoder.stem.weight.div_(decoder.stem.weight.std())
+
+
+def _progress(iterations: int | None, share: float) -> float:
+    """How far a schedule is that takes so many iterations, or that share of the training."""
+    hub = MessageHub.get_current_instance()
+    iteration = hub.get_info('iter', 0)
+    if iterations is None:
+        total = hub.get_info('max_iters')
+        if iteration and not total:
+            raise ValueError('DalleVAE: the length of the training is not known; give temperature_iters and kl_iters')
+        iterations = share * (total or 1)
+    return iteration / iterations
 
 
 def _cosine(progress: float) -> float:
