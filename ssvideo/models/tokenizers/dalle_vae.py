@@ -138,9 +138,10 @@ class DalleVAE(BaseModel):
         """
         log_posterior = logits.log_softmax(1)
         posterior = log_posterior.exp()
+        mean_posterior = posterior.mean((0, 2, 3))
+        log_mean = mean_posterior.clamp_min(1e-20).log()  # an id may have no probability at all, in float32
         most = math.log(self.vocab_size)
-        return ((posterior * log_posterior).sum(1).mean() + most,
-                most - torch.special.entr(posterior.mean((0, 2, 3))).sum())
+        return (posterior * log_posterior).sum(1).mean() + most, (mean_posterior * log_mean).sum() + most
 
     def codebook_signals(self, tokens: Tensor) -> dict[str, Tensor]:
         """How many ids a batch uses, and how evenly."""
