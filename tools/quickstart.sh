@@ -21,7 +21,7 @@ cd "$root"
 bash tools/make_venv.sh
 python=${VENV:-$root/.venv}/bin/python
 export QUICKSTART=${QUICKSTART:-work_dirs/quickstart} PYTHONWARNINGS=ignore PYTHONUNBUFFERED=1
-export MPLBACKEND=Agg
+export MPLBACKEND=Agg OMP_WAIT_POLICY=passive
 started=$SECONDS
 if [ -e "$QUICKSTART" ]; then
     mv "$QUICKSTART" "$QUICKSTART.$(date +%Y%m%d_%H%M%S)"
@@ -31,18 +31,18 @@ mkdir -p "$QUICKSTART"
 
 # --fast: the same path with less of everything, to see that it works
 if [ -n "$fast" ]; then
-    export QUICKSTART_SCALE=0.01 QUICKSTART_DRAWS=64
+    export QUICKSTART_SCALE=0.01 QUICKSTART_DRAWS=32
     seeds='0' clips='--train 64 --val 32' labelled=64
 else
     seeds='0 1 2' clips='--train 800 --val 400' labelled=400
 fi
 
-step() {
-    echo
-    echo "== $1 ($((SECONDS - started)) s)"
+step() {  # TITLE COMMAND...: run it, and note title, seconds and command for the report
+    local title=$1 begin=$SECONDS
     shift
-    echo "+ $*"
+    printf '\n== %s (%d s)\n+ %s\n' "$title" $((begin - started)) "$*"
     "$@"
+    printf '%s\t%d\tQUICKSTART=%q %s\n' "$title" $((SECONDS - begin)) "$QUICKSTART" "$*" >> "$QUICKSTART/steps.tsv"
 }
 recipe=configs/quickstart
 train() { step "$1" "$python" tools/train.py "$recipe/$2.py" --work-dir "$QUICKSTART/$2" "${@:3}"; }
@@ -50,7 +50,8 @@ train() { step "$1" "$python" tools/train.py "$recipe/$2.py" --work-dir "$QUICKS
 if [ -z "$videos" ]; then
     videos=$QUICKSTART/data
     # shellcheck disable=SC2086
-    step 'Writing motion videos' "$python" tools/data/make_motion_dataset.py "$videos" $clips
+    step 'Writing motion videos' "$python" tools/data/make_motion_dataset.py "$videos" $clips \
+        --frames 24 --fps 16 --speed 4 4 --scenes 3
 fi
 step 'Making lists' "$python" tools/data/make_lists.py "$videos" "$QUICKSTART" --labelled $labelled
 

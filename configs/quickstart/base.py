@@ -12,8 +12,8 @@ FINETUNE = f'{ROOT}/finetune.txt'  # a part of the training list, with labels
 VAL = f'{ROOT}/val.txt'
 TOKENIZER = f'{ROOT}/tokenizer/tokenizer.safetensors'
 
-NUM_FRAMES = 8  # a second of video at 8 frames a second
-FPS = 8
+NUM_TOKEN_FRAMES, FPS = 5, 8  # clips of tokens (VIMPAC)
+NUM_FRAMES, PIXEL_FPS = 8, 16  # clips of pixels (BEVT), whose patches cover two frames
 SIZE = 64
 VOCAB = 256
 MEAN = [123.675, 116.28, 103.53]
@@ -21,7 +21,7 @@ STD = [58.395, 57.12, 57.375]
 BROKEN = ROOT  # the folder of broken_videos.jsonl
 
 VIMPAC_BACKBONE = dict(
-    type='ssvideo.DividedTransformer', grid=(NUM_FRAMES, 8, 8), vocab_size=VOCAB, embed_dims=64, num_layers=2, num_heads=4,
+    type='ssvideo.DividedTransformer', grid=(NUM_TOKEN_FRAMES, 8, 8), vocab_size=VOCAB, embed_dims=64, num_layers=2, num_heads=4,
     layout='T,H|W', dropout=0.0)
 BEVT_BACKBONE = dict(
     type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=24, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8),
@@ -33,6 +33,6 @@ loader = dict(num_workers=1, persistent_workers=True, drop_last=True)
 shrink = dict(type='Resize', scale=(-1, SIZE))  # the short side
 pack = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 
-default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=-1, save_last=True, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=-1, max_keep_ckpts=-1, filename_tmpl='last.pth'))
 log_processor = dict(window_size=5)
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])

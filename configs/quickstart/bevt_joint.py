@@ -1,9 +1,9 @@
 # BEVT, joint stage, small: videos and frames of videos, from the image stage's weights.
 _base_ = ['base.py']
 
-load_from = f'{_base_.ROOT}/bevt_image/epoch_{max(1, round(20 * _base_.SCALE))}.pth'  # inflated to 3D while it loads
+load_from = f'{_base_.ROOT}/bevt_image/last.pth'  # inflated to 3D while it loads
 
-max_epochs = max(1, round(20 * _base_.SCALE))
+max_epochs = max(1, round(14 * _base_.SCALE))
 model = dict(
     type='ssvideo.Pretrainer',
     data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),
@@ -16,17 +16,17 @@ model = dict(
 
 crop_and_pack = [_base_.shrink, dict(type='RandomCrop', size=_base_.SIZE), *_base_.pack]
 image_loader = dict(
-    **_base_.loader, batch_size=64, sampler=dict(**_base_.sampler, num_draws=2 * _base_.DRAWS),
+    **_base_.loader, batch_size=8, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
     dataset=dict(
         type='ssvideo.VideoList', source=_base_.TRAIN, stream='image', broken_log=_base_.BROKEN, pipeline=[
             dict(type='ssvideo.SampleClips', clip_len=1, fps=_base_.FPS, num_clips=1),
             dict(type='ssvideo.DecodeClips'), *crop_and_pack]))
 train_dataloader = dict(
     video=dict(
-        **_base_.loader, batch_size=32, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
+        **_base_.loader, batch_size=8, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
         dataset=dict(
             type='ssvideo.VideoList', source=_base_.TRAIN, stream='video', broken_log=_base_.BROKEN, pipeline=[
-                dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.FPS),
+                dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.PIXEL_FPS),
                 dict(type='ssvideo.DecodeClips'), *crop_and_pack])),
     image=image_loader)
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)

@@ -1,8 +1,8 @@
 # Fine-tuning, the same budget for every model: epochs over the labelled clips, validated once, at the end.
 _base_ = ['base.py']
 
-NUM_CLASSES = int('{{$QUICKSTART_CLASSES:8}}')
-max_epochs = max(1, round(20 * _base_.SCALE))
+NUM_CLASSES = int('{{$QUICKSTART_CLASSES:10}}')
+max_epochs = max(1, round(15 * _base_.SCALE))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -10,7 +10,7 @@ val_evaluator = dict(type='AccMetric', metric_list=('top_k_accuracy',), metric_o
 test_evaluator = val_evaluator
 optim_wrapper = dict(
     type='OptimWrapper', clip_grad=dict(max_norm=1.0),
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, bypass_duplicate=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),

@@ -7,10 +7,10 @@ model = dict(
     backbone=dict(**_base_.BEVT_BACKBONE, init_cfg=dict(
         type='Pretrained', checkpoint=f'{_base_.ROOT}/bevt_joint/last.pth', prefix='backbone.')))
 train_dataloader = dict(
-    **_base_.loader, batch_size=32, sampler=_base_.sampler,
+    **_base_.loader, batch_size=16, sampler=_base_.sampler,
     dataset=dict(
         type='ssvideo.VideoList', source=_base_.FINETUNE, labels=True, pipeline=[
-            dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.FPS),
+            dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.PIXEL_FPS),
             dict(type='ssvideo.DecodeClips'),
             _base_.shrink,
             dict(type='RandomCrop', size=_base_.SIZE),
@@ -19,9 +19,10 @@ val_dataloader = dict(
     batch_size=100, num_workers=1, sampler=_base_.in_order,
     dataset=dict(
         type='ssvideo.VideoList', source=_base_.VAL, labels=True, test_mode=True, pipeline=[
-            dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.FPS, test_mode=True),
+            dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.PIXEL_FPS, test_mode=True),
             dict(type='ssvideo.DecodeClips'),
             _base_.shrink,
             dict(type='CenterCrop', crop_size=_base_.SIZE),
             *_base_.pack]))
 test_dataloader = val_dataloader
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -305,6 +305,15 @@ def test_logit_laplace_nll__stays_finite_on_plain_pictures():
         assert gradient.abs().max() < 200
 
 
+def test_dalle_vae__gradients_stay_finite_when_ids_die():
+    model = DalleVAE(VOCAB, 8, num_blocks=1, usage_weight=0.1, codebook_init='random')
+    model.encoder.head.bias.data[0] = 1e4  # every other id has a probability of exactly 0
+    at_iteration(0)
+    losses = model(Clips(frames=torch.zeros(1, 3, 1, 16, 16, dtype=torch.uint8)), mode='loss')
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_dalle_vae__loss_is_the_bound(monkeypatch):
     torch.manual_seed(0)
     model = DalleVAE(VOCAB, 8, kl_weight=6.6, kl_iters=10, temperature=(1.0, 0.1), temperature_iters=20,
@@ -386,30 +395,40 @@ def test_dalle_vae__sets_the_codebook_once_and_not_after_loading(tmp_path):
     assert torch.equal(other.encoder.head.weight, set_once)
 
 
-def test_dalle_vae__learns_and_becomes_a_tokenizer(tmp_path):
+@pytest.fixture
+def one_thread():
+    """Threads of tiny convolutions mostly wait for each other, which on a busy machine takes a hundred times as long."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def test_dalle_vae__learns_and_becomes_a_tokenizer(tmp_path, one_thread):
     torch.manual_seed(0)
-    colours = torch.randint(0, 256, (8, 3))  # pictures of 2 x 2 plain patches in one of 8 colours each
-    frames = colours[torch.randint(0, 8, (16, 2, 2))].permute(0, 3, 1, 2)[:, :, None]
+    frames = torch.randint(0, 256, (8, 3, 2, 4, 4))  # plain patches of 8 x 8, each in a colour of its own
     frames = frames.repeat_interleave(8, -1).repeat_interleave(8, -2).byte()
-    model = DalleVAE(VOCAB, 8, num_blocks=1, input_dims=16, usage_weight=0.1, temperature_iters=60, kl_weight=0.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for iteration in range(100):
+    model = DalleVAE(VOCAB, 16, num_blocks=1, input_dims=16, temperature_iters=100, kl_weight=0.0, kl_iters=1,
+                     usage_weight=0.1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for iteration in range(60):
         at_iteration(iteration)
         losses = model(dict(video=Clips(frames=frames)), mode='loss')
         optimizer.zero_grad()
         sum(value for name, value in losses.items() if 'loss' in name).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     pictures = frames.transpose(1, 2).flatten(0, 1) / 255
     error = F.mse_loss(model(Clips(frames=frames), mode='predict'), pictures)
-    assert error < 0.25 * pictures.var((0, 2, 3)).mean()  # the mean colour alone explains nothing
-    assert losses['codebook_use'] >= 8 / VOCAB
+    assert error < 0.7 * pictures.var((0, 2, 3)).mean()  # 1 is what the mean colour alone explains
+    assert losses['codebook_use'] >= 0.25
     model.save_tokenizer(tmp_path / 'tokenizer.safetensors')
     tokenizer = DalleTokenizer(tmp_path / 'tokenizer.safetensors')
     with torch.no_grad():
         tokens = model(Clips(frames=frames), mode='tensor')
-        assert torch.equal(tokenizer(frames / 255)[:, 0], tokens)
-        assert torch.allclose(tokenizer.decode(tokens[:, None])[:, :, 0], model(Clips(frames=frames), mode='predict'),
-                              atol=1e-5)
+        assert torch.equal(tokenizer(frames / 255).flatten(0, 1), tokens)
+        decoded = tokenizer.decode(tokens[:, None])[:, :, 0]
+        assert torch.allclose(decoded, model(Clips(frames=frames), mode='predict'), atol=1e-5)
 
 
 def test_dalle_vae__says_what_is_wrong():

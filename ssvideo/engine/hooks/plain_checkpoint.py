@@ -1,12 +1,40 @@
 """Checkpoints of plain tensors and built-ins."""
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import Runner
 
 from ...registry import HOOKS
+
+
+def plain(value, place: str):
+    """The same value in tensors and built-ins.
+
+    Args:
+        value: anything that a checkpoint may hold; dicts, lists and tuples are gone through.
+        place: where it stands, for the warning.
+
+    Returns:
+        Numbers and arrays of numpy as Python's and torch's; an object of another kind as its text, with a warning.
+    """
+    if isinstance(value, np.generic):  # first of all: numpy's float64 calls itself a float
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str, bytes, torch.Tensor)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(inner, f'{place}.{key}') for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(inner, place) for inner in value)
+    if isinstance(value, np.ndarray):
+        return torch.as_tensor(value)
+    print_log(f'the checkpoint keeps {place} as text, since it is a {type(value).__name__}', 'current', logging.WARNING)
+    return str(value)
 
 
 @HOOKS.register_module()
@@ -22,10 +50,12 @@ class PlainCheckpointHook(Hook):
     priority = 'VERY_LOW'  # last to touch a checkpoint before it is written
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turn the log buffers into built-ins."""
+        """Turn everything into tensors and built-ins."""
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {name: dict(log=torch.as_tensor(buffer.data[0]), count=torch.as_tensor(buffer.data[1]))
                               for name, buffer in hub['log_scalars'].items()}
+        for key, value in checkpoint.items():
+            checkpoint[key] = plain(value, key)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Rebuild the log buffers, and drop what would be executed."""
