@@ -7,8 +7,8 @@ model = dict(
     backbone=dict(patch_size=(1, 4, 4), window_size=(1, 4, 4)),
     maskers=dict(_delete_=True, image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=2)),
     objectives=dict(mvm=dict(decoder=dict(branches=('image',)))))
-train_dataloader = dict(_delete_=True, image=dict(_base_.image_loader, batch_size=32, sampler=dict(num_draws=_base_.DRAWS)))
+train_dataloader = dict(_delete_=True, image=dict(_base_.image_loader, batch_size=32))
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=0.1 * max_epochs, end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]
+    _base_.warm_up,
+    dict(type='CosineAnnealingLR', end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]

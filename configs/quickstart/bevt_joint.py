@@ -36,6 +36,6 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, bypass_duplicate=True, custom_keys={
         'relative_position_bias_table': dict(decay_mult=0.0)}))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=0.1 * max_epochs, end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]
+    _base_.warm_up,
+    dict(type='CosineAnnealingLR', end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]
 custom_hooks = [*_base_.custom_hooks, dict(type='ssvideo.PicturesHook')]

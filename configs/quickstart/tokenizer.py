@@ -18,8 +18,8 @@ optim_wrapper = dict(
     type='OptimWrapper', clip_grad=dict(max_norm=1.0), optimizer=dict(type='AdamW', lr=3e-3, weight_decay=1e-4))
 param_scheduler = [
     # without a warm-up the first steps leave a few ids in use, and the rest never come back
-    dict(type='LinearLR', start_factor=1e-2, end=0.15 * max_epochs, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=0.15 * max_epochs, end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]
+    _base_.warm_up,
+    dict(type='CosineAnnealingLR', end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ssvideo.SaveTokenizerHook', out='tokenizer.safetensors'),

@@ -19,8 +19,8 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.98), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, bypass_duplicate=True))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, end=0.1 * max_epochs, convert_to_iter_based=True),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.0, begin=0.1 * max_epochs, end=max_epochs, convert_to_iter_based=True)]
+    _base_.warm_up,
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.0, end=max_epochs, convert_to_iter_based=True)]
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='ssvideo.PicturesHook', tokenizer=dict(type='ssvideo.DalleTokenizer', checkpoint=_base_.TOKENIZER))]
