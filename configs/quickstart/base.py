@@ -24,8 +24,9 @@ VIMPAC_BACKBONE = dict(
     type='ssvideo.DividedTransformer', grid=(NUM_TOKEN_FRAMES, 8, 8), vocab_size=VOCAB, embed_dims=64, num_layers=2, num_heads=4,
     layout='T,H|W', dropout=0.0)
 BEVT_BACKBONE = dict(
-    type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=24, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8),
-    window_size=(4, 4, 4), drop_path_rate=0.0)
+    type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=24, depths=(1, 2, 2), num_heads=(1, 2, 4),
+    window_size=(4, 4, 4), drop_path_rate=0.0,
+    token_stride=(1, 8, 8))  # three stages: the last but one, where tokens are predicted, has 8 x 8 cells of 8 px
 
 sampler = dict(type='ssvideo.DrawSampler', shuffle=True)
 in_order = dict(type='DefaultSampler', shuffle=False)

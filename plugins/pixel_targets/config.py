@@ -5,5 +5,5 @@ custom_imports = dict(imports=['ssvideo', 'plugins.pixel_targets'])
 
 load_from = None
 model = dict(
-    tokenizer=dict(_delete_=True, type='ssvideo.PixelTargets', stride=(1, 16, 16)),
+    tokenizer=dict(_delete_=True, type='ssvideo.PixelTargets', stride=(1, 8, 8)),
     objectives=dict(_delete_=True, pixels=dict(type='ssvideo.PixelRegression', decoder=dict(type='ssvideo.SwinDecoder'))))

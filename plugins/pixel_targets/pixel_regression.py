@@ -16,7 +16,8 @@ class PixelRegression(Objective):
     """Mean squared error of the targets at masked positions.
 
     Args:
-        backbone: given by the ``Pretrainer``; its ``channels`` are read.
+        backbone: given by the ``Pretrainer``; its ``channels`` are read and its final norm is shared, so that the
+            backbone that is fine-tuned has a trained one.
         tokenizer: given by the ``Pretrainer``; its ``target_dims`` are read.
         decoder: config of the decoder that brings the maps to the token grid.
         target: name of the tokenizer, where there are several.
@@ -33,13 +34,13 @@ class PixelRegression(Objective):
             raise ValueError('PixelRegression needs a tokenizer with continuous targets, such as ssvideo.PixelTargets; '
                              f'got {type(tokenizer).__name__}')
         self.decoder = MODELS.build(decoder, default_args=dict(channels=backbone.channels))
-        self.head = nn.Sequential(nn.LayerNorm(self.decoder.out_channels),
-                                  nn.Linear(self.decoder.out_channels, tokenizer.target_dims))
+        self.norm = backbone.norm
+        self.head = nn.Linear(self.decoder.out_channels, tokenizer.target_dims)
 
     def predict(self, features: Features, masked: MaskedTokens) -> Tensor:
         """``(P, C)`` at the masked positions."""
         decoded = self.decoder(features.maps, tuple(masked.mask.shape[1:]))
-        return self.head(gather_positions(decoded, masked.positions))
+        return self.head(self.norm(gather_positions(decoded, masked.positions)))
 
     def forward(self, features: Features, masked: MaskedTokens) -> dict[str, Tensor]:
         """Return ``loss``; the sum of nothing, which is zero, where nothing is masked."""

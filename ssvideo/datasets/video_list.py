@@ -40,7 +40,7 @@ class MediaList(Dataset):
         self.num_classes = len(names) if num_classes is None and names else num_classes
         self._check_labels(source)
         self.metainfo = {'classes': tuple(names)} if names else {}
-        self.transforms = [_build_transform(t) if isinstance(t, dict) else t for t in pipeline]
+        self.transforms = [build_transform(t) if isinstance(t, dict) else t for t in pipeline]
         self.stream, self.seed, self.test_mode = stream, seed, test_mode
         self.max_attempts, self.max_broken_share = max_attempts, max_broken_share
         self.broken_log = None if broken_log is None else BrokenLog(Path(broken_log) / self.broken_log_name)
@@ -116,7 +116,7 @@ class MediaList(Dataset):
                                   f'max_broken_share={self.max_broken_share}. The last: {error}') from error
 
 
-def _build_transform(config: dict):
+def build_transform(config: dict):
     """Build one of ours, else the default scope's: mmaction2's ``Resize`` is meant, not mmcv's of the same name."""
     ours = config['type'] in TRANSFORMS.module_dict
     return (TRANSFORMS if ours else ALL_TRANSFORMS).build(config)

@@ -8,9 +8,10 @@ from mmengine.registry import init_default_scope
 
 import ssvideo.engine  # noqa: F401
 import ssvideo.models  # noqa: F401
+from ssvideo.datasets.video_list import build_transform
 from ssvideo.engine.launch import check_names
 from ssvideo.models.tokenizers import DalleVAE
-from ssvideo.registry import DATASETS, HOOKS, LOOPS, MODELS, TRANSFORMS
+from ssvideo.registry import DATASETS, HOOKS, LOOPS, MODELS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
@@ -35,7 +36,7 @@ def test_configs__parts_exist(path):
     for loader in ([loaders] if 'dataset' in loaders else loaders.values()):
         assert DATASETS.get(loader.dataset.type)
         for transform in loader.dataset.get('pipeline', []):
-            assert TRANSFORMS.build(transform)
+            assert build_transform(transform)
     for hook in config.custom_hooks:
         assert HOOKS.get(hook.type)
     if 'train_cfg' in config:
