@@ -2,7 +2,7 @@
 _base_ = ['bevt_joint.py']
 
 load_from = None
-max_epochs = max(1, round(20 * _base_.SCALE))
+max_epochs = max(1, round(8 * _base_.SCALE))
 model = dict(
     backbone=dict(patch_size=(1, 4, 4), window_size=(1, 4, 4)),
     maskers=dict(_delete_=True, image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=2)),
