@@ -1,7 +1,7 @@
 # VIMPAC, small: masked token prediction and contrast on clips of the token store.
 _base_ = ['base.py']
 
-max_epochs = max(1, round(10 * _base_.SCALE))
+max_epochs = max(1, round(12 * _base_.SCALE))
 model = dict(
     type='ssvideo.Pretrainer',
     backbone=_base_.VIMPAC_BACKBONE,
@@ -11,12 +11,12 @@ model = dict(
         nce=dict(type='ssvideo.InfoNCE', hidden_dims=128, out_dims=64)))
 train_dataloader = dict(
     video=dict(
-        **_base_.loader, batch_size=4, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
+        **_base_.loader, batch_size=8, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
         dataset=dict(type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', clip_len=_base_.NUM_TOKEN_FRAMES, num_clips=2)))
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
     type='OptimWrapper', clip_grad=dict(max_norm=1.0),
-    optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, bypass_duplicate=True))
 param_scheduler = [
     _base_.warm_up,
