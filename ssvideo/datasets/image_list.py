@@ -1,3 +1,4 @@
+"""Images from a list or a folder."""
 from __future__ import annotations
 
 from ..registry import DATASETS

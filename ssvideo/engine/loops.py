@@ -1,3 +1,4 @@
+"""The training loop over named streams."""
 from __future__ import annotations
 
 import random

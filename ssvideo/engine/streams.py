@@ -1,3 +1,4 @@
+"""Loaders of several streams, read together."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

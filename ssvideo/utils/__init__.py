@@ -1,0 +1,1 @@
+"""Files, checksums, conversion of weights, and the mend of mmaction2's wheel."""

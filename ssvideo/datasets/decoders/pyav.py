@@ -1,3 +1,4 @@
+"""Exact frames of a video file, with PyAV."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+"""Decode the frames that were chosen."""
 from __future__ import annotations
 
 import functools

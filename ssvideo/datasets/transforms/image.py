@@ -1,3 +1,4 @@
+"""An image file as a clip of one frame."""
 from __future__ import annotations
 
 import numpy as np

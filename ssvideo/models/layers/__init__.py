@@ -1,0 +1,1 @@
+"""Pieces that backbones, tokenizers and decoders are made of."""
