@@ -7,7 +7,7 @@ model = dict(
     backbone=dict(**_base_.BEVT_BACKBONE, init_cfg=dict(
         type='Pretrained', checkpoint=f'{_base_.ROOT}/bevt_joint/last.pth', prefix='backbone.')))
 train_dataloader = dict(
-    **_base_.loader, batch_size=32, sampler=_base_.sampler,
+    **dict(_base_.loader, drop_last=False), batch_size=32, sampler=_base_.sampler,
     dataset=dict(
         type='ssvideo.VideoList', source=_base_.FINETUNE, labels=True, pipeline=[
             dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.PIXEL_FPS),

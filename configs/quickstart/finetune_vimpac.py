@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(**_base_.VIMPAC_BACKBONE, init_cfg=dict(
         type='Pretrained', checkpoint=f'{_base_.ROOT}/vimpac/last.pth', prefix='backbone.')))
 train_dataloader = dict(
-    **_base_.loader, batch_size=32, sampler=_base_.sampler,
+    **dict(_base_.loader, drop_last=False), batch_size=32, sampler=_base_.sampler,
     dataset=dict(
         type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', labels=_base_.FINETUNE, clip_len=_base_.NUM_TOKEN_FRAMES))
 val_dataloader = dict(
