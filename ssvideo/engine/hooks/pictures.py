@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ...apis.reconstruct import Reconstruction, reconstruct_masked
+from ...models.layers.resize_mask import resize_mask
 from ...models.pretrainer import Pretrainer
 from ...registry import HOOKS, MODELS
 from ...structures import Clips
@@ -83,9 +84,7 @@ def _rows(found: Reconstruction, shown: Tensor, clip: int) -> dict:
 
 def _hide(found: Reconstruction, clip: int):
     pixels = to_uint8(found.tokenized[clip])
-    mask = found.mask[clip]
-    for dim, size in enumerate(pixels.shape[1:]):
-        mask = mask.repeat_interleave(size // mask.shape[dim], dim)
+    mask = resize_mask(found.mask[clip:clip + 1], tuple(pixels.shape[1:]))  # (1, T, H', W')
     return _thwc(pixels.masked_fill(mask, 128))
 
 
