@@ -34,7 +34,7 @@ if [ -n "$fast" ]; then
     export QUICKSTART_SCALE=0.01 QUICKSTART_DRAWS=32
     seeds='0' clips='--train 64 --val 32' labelled=64
 else
-    seeds='0 1 2' clips='--train 800 --val 400' labelled=400
+    seeds='0 1 2' clips='--train 1600 --val 400' labelled=400
 fi
 
 step() {  # TITLE COMMAND...: run it, and note title, seconds and command for the report
@@ -56,24 +56,48 @@ fi
 step 'Making lists' "$python" tools/data/make_lists.py "$videos" "$QUICKSTART" --labelled $labelled
 
 train 'Training a tokenizer' tokenizer
-step 'Writing the token store' "$python" tools/extract_tokens.py $recipe/tokens.py --out "$QUICKSTART/tokens"
-train 'Pre-training VIMPAC on tokens' vimpac
-train 'Pre-training BEVT, image stage' bevt_image
-train 'Pre-training BEVT, joint stage' bevt_joint
 
 if [ -f "$QUICKSTART/classes.txt" ]; then
     export QUICKSTART_CLASSES
     QUICKSTART_CLASSES=$(grep -c . "$QUICKSTART/classes.txt")
-    step 'Writing the token store for testing' "$python" tools/extract_tokens.py $recipe/tokens.py \
-        --out "$QUICKSTART/tokens_val" --cfg-options dataset.source="$QUICKSTART/val.txt"
-    for model in vimpac bevt; do
-        # shellcheck disable=SC2086
-        train "Fine-tuning $model" finetune_$model --seeds $seeds
-        # shellcheck disable=SC2086
-        train "Training $model from scratch" scratch_$model --seeds $seeds
-    done
 else
     echo 'Fewer than two class folders: no labels, so the report has the pre-training part only.'
 fi
+
+store() { step "Writing the token store $1" "$python" tools/extract_tokens.py $recipe/tokens.py --out "$QUICKSTART/$1" "${@:2}"; }
+fine_tune() {  # MODEL: from its pre-training (finetune) or from scratch, always with the same budget
+    # shellcheck disable=SC2086
+    [ -z "${QUICKSTART_CLASSES:-}" ] || train "Fine-tuning: $1" "$1" --seeds $seeds
+}
+vimpac() {  # and the twin of BEVT, which needs no pre-training, so that both halves take about as long
+    store tokens
+    [ -z "${QUICKSTART_CLASSES:-}" ] || store tokens_val --cfg-options dataset.source="$QUICKSTART/val.txt"
+    train 'Pre-training VIMPAC on tokens' vimpac
+    fine_tune finetune_vimpac
+    fine_tune scratch_vimpac
+    fine_tune scratch_bevt
+}
+bevt() {
+    train 'Pre-training BEVT, image stage' bevt_image
+    train 'Pre-training BEVT, joint stage' bevt_joint
+    fine_tune finetune_bevt
+}
+
+# The models are small: two trainings at once, each with half of the cores, finish long before two in a row.
+cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
+export OMP_NUM_THREADS=$((cores > 3 ? cores / 2 : 1))
+echo "VIMPAC trains beside BEVT; its progress is in $QUICKSTART/vimpac.log"
+set -m  # a process group of its own, so that it can be stopped whole
+vimpac > "$QUICKSTART/vimpac.log" 2>&1 &
+beside=$!
+set +m
+trap 'kill -- -$beside 2>/dev/null || true' EXIT
+bevt
+printf '\n== BEVT is done; what VIMPAC still does:\n'
+tail -n 3 -f "$QUICKSTART/vimpac.log" &
+watching=$!
+wait $beside || { kill $watching; echo "VIMPAC failed, see $QUICKSTART/vimpac.log" >&2; exit 1; }
+kill $watching
+trap - EXIT
 step 'Writing the report' "$python" tools/analysis_tools/quickstart_report.py "$QUICKSTART"
 echo "Quickstart finished in $((SECONDS - started)) s after installing: $QUICKSTART/report.md"

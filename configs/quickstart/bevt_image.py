@@ -5,7 +5,7 @@ load_from = None
 max_epochs = max(1, round(8 * _base_.SCALE))
 model = dict(
     backbone=dict(patch_size=(1, 4, 4), window_size=(1, 4, 4)),
-    maskers=dict(_delete_=True, image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=2)),
+    maskers=dict(_delete_=True, image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=5)),
     objectives=dict(mvm=dict(decoder=dict(branches=('image',)))))
 train_dataloader = dict(_delete_=True, image=dict(_base_.image_loader, batch_size=16))
 train_cfg = dict(max_epochs=max_epochs)

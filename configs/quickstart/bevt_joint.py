@@ -3,20 +3,20 @@ _base_ = ['base.py']
 
 load_from = f'{_base_.ROOT}/bevt_image/last.pth'  # inflated to 3D while it loads
 
-max_epochs = max(1, round(5 * _base_.SCALE))
+max_epochs = max(1, round(10 * _base_.SCALE))
 model = dict(
     type='ssvideo.Pretrainer',
     data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),
     backbone=_base_.BEVT_BACKBONE,
     tokenizer=dict(type='ssvideo.DalleTokenizer', checkpoint=_base_.TOKENIZER),
     maskers=dict(
-        video=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=2, temporal_stride=2),
-        image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=2)),
+        video=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=5, temporal_stride=2),
+        image=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=5)),
     objectives=dict(mvm=dict(type='ssvideo.MVM', decoder=dict(type='ssvideo.SwinDecoder'))))
 
 crop_and_pack = [_base_.shrink, dict(type='RandomCrop', size=_base_.SIZE), *_base_.pack]
 image_loader = dict(
-    **_base_.loader, batch_size=8, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
+    **_base_.loader, batch_size=4, sampler=dict(**_base_.sampler, num_draws=_base_.DRAWS),
     dataset=dict(
         type='ssvideo.VideoList', source=_base_.TRAIN, stream='image', broken_log=_base_.BROKEN, pipeline=[
             dict(type='ssvideo.SampleClips', clip_len=1, fps=_base_.FPS, num_clips=1),

@@ -12,8 +12,8 @@ train_dataloader = dict(
         type='ssvideo.VideoList', source=_base_.FINETUNE, labels=True, pipeline=[
             dict(type='ssvideo.SampleClips', clip_len=_base_.NUM_FRAMES, fps=_base_.PIXEL_FPS),
             dict(type='ssvideo.DecodeClips'),
-            dict(type='RandomResizedCrop', area_range=(0.4, 1.0)),
-            dict(type='Resize', scale=(_base_.SIZE, _base_.SIZE), keep_ratio=False),
+            _base_.shrink,
+            dict(type='RandomCrop', size=_base_.SIZE),
             *_base_.pack]))
 val_dataloader = dict(
     batch_size=100, num_workers=1, sampler=_base_.in_order,

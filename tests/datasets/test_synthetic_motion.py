@@ -37,7 +37,7 @@ def dataset(tmp_path_factory) -> tuple[Path, MotionSettings]:
 def test_dataset__lists_are_balanced_and_their_files_decode_to_what_was_drawn(dataset):
     out, settings = dataset
     assert (out / 'classes.txt').read_text().split() == list(CLASSES)
-    tiles, codecs = scenes(settings), set()
+    drawn_scenes, codecs = scenes(settings), set()
     for split, num_clips in (('train', settings.num_train), ('val', settings.num_val)):
         lines = [line.split(' ') for line in (out / f'{split}.txt').read_text().splitlines()]
         labels = [int(label) for _, label in lines]
@@ -45,7 +45,7 @@ def test_dataset__lists_are_balanced_and_their_files_decode_to_what_was_drawn(da
         for index, (name, label) in enumerate(lines):
             frames, times, codec = decode(out / name)
             codecs.add((Path(name).suffix, codec))
-            drawn = render_sample(settings, tiles, split, index, int(label))
+            drawn = render_sample(settings, drawn_scenes, split, index, int(label))
             assert frames.shape == drawn.shape == (10, 64, 64, 3)
             np.testing.assert_allclose(times, np.arange(10) / settings.fps, atol=1e-3)
             # every frame is nearest to the one drawn in its place
@@ -77,8 +77,8 @@ def test_dataset__complete_folder_is_left_alone_and_one_of_other_settings_refuse
 
 def test_render__first_frame_does_not_depend_on_the_class():
     settings = MotionSettings(**SMALL)
-    tiles = scenes(settings)
-    clips = [render_sample(settings, tiles, 'train', 4, label) for label in range(len(CLASSES))]
+    drawn = scenes(settings)
+    clips = [render_sample(settings, drawn, 'train', 4, label) for label in range(len(CLASSES))]
     for label, clip in enumerate(clips):
         np.testing.assert_array_equal(clip[0], clips[0][0])
         # circuits share their first step with a move, so compare the whole
@@ -108,9 +108,9 @@ def accuracy_of_ridge(frames: np.ndarray, labels: np.ndarray) -> tuple[float, fl
 
 def frames_after_five_steps(classes: tuple[str, ...], num_clips: int) -> tuple[np.ndarray, np.ndarray]:
     settings = MotionSettings(num_train=num_clips, num_val=1, num_frames=6, classes=classes)
-    tiles = scenes(settings)
+    drawn = scenes(settings)
     labels = motion.labels(num_clips, len(classes), np.random.default_rng(1))
-    frames = [render_sample(settings, tiles, 'train', index, label)[5] for index, label in enumerate(labels)]
+    frames = [render_sample(settings, drawn, 'train', index, label)[5] for index, label in enumerate(labels)]
     return np.stack(frames), labels
 
 
@@ -130,34 +130,34 @@ def test_classes__scale_does_not_tell_approach_from_retreat():
     assert correct > most
 
 
-def step_of(before: np.ndarray, after: np.ndarray, speed: float) -> str:
-    """The elementary motion that best takes one frame to the next, by trying each at three speeds."""
-    size = before.shape[0]
-    centre = ((size - 1) / 2, (size - 1) / 2)
-    inner = (slice(12, -12), slice(12, -12))
-    errors = {}
-    for v in (speed * 0.85, speed, speed * 1.2):
-        degrees, zoom = np.degrees(v / (size / 2)), 1 + v / (size / 2)
-        warps = {name: np.array([[1, 0, dx * v], [0, 1, dy * v]]) for name, (dx, dy) in motion.MOVES.items()}
-        warps |= {  # OpenCV's positive angle is counter-clockwise on the screen
-            'rotate_clockwise': cv2.getRotationMatrix2D(centre, -degrees, 1),
-            'rotate_counterclockwise': cv2.getRotationMatrix2D(centre, degrees, 1),
-            'approach': cv2.getRotationMatrix2D(centre, 0, zoom),
-            'retreat': cv2.getRotationMatrix2D(centre, 0, 1 / zoom)}
-        for name, warp in warps.items():
-            moved = cv2.warpAffine(before, warp, (size, size), borderMode=cv2.BORDER_REPLICATE)
-            error = ((moved[inner].astype(float) - after[inner]) ** 2).mean()
-            errors[name] = min(error, errors.get(name, np.inf))
-    return min(errors, key=errors.get)
+def disc_of(frame: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Centre, area and angle of the disc, which is brighter than any wall, measured by hand on a view without edges."""
+    size = len(frame)
+    is_disc = frame.max(-1) > 150
+    turns = np.exp(2j * np.pi * np.arange(size) / size)  # a circular mean: the disc may lie over an edge
+    centre = np.array([np.angle((is_disc.sum(axis) * turns).sum()) / (2 * np.pi) * size for axis in (0, 1)])  # x, y
+    offset = (np.arange(size) - centre[:, None] + size / 2) % size - size / 2
+    colour = frame.argmax(-1)
+    largest = np.bincount(colour[is_disc], minlength=3).argmax()  # half of the disc is one colour
+    y, x = np.nonzero(is_disc & (colour == largest))
+    return centre, float(is_disc.sum()), float(np.angle((offset[0][x] + 1j * offset[1][y]).sum()))
 
 
 def class_of(frames: np.ndarray) -> str:
-    """The class of a clip, told from its steps by hand."""
-    steps = [step_of(a, b, 6.4) for a, b in zip(frames, frames[1:])]
-    most = max(set(steps), key=steps.count)
-    if steps.count(most) > len(steps) * 0.6:
-        return f'move_{most}' if most in motion.MOVES else most
-    turns = list(zip(steps, steps[1:]))
+    """The class of a clip, told by hand from how the disc's centre, area and angle change."""
+    centre, area, angle = (np.array(values) for values in zip(*(disc_of(frame) for frame in frames)))
+    size = frames.shape[1]
+    steps = (np.diff(centre, axis=0) + size / 2) % size - size / 2
+    if np.median(np.abs(steps).max(1)) < 2:
+        growth = np.median(np.diff(np.log(area)))
+        turning = np.median(np.angle(np.exp(1j * np.diff(angle))))
+        if abs(growth) > 0.08:
+            return 'approach' if growth > 0 else 'retreat'
+        return 'rotate_clockwise' if turning > 0 else 'rotate_counterclockwise'
+    names = [max(motion.MOVES, key=lambda name: np.dot(motion.MOVES[name], step)) for step in steps]
+    if len(set(names)) == 1:
+        return f'move_{names[0]}'
+    turns = list(zip(names, names[1:]))
     votes = {name: sum(turns.count((a, b)) for a, b in zip(legs, legs[1:] + legs[:1]))
              for name, legs in motion.CIRCUITS.items()}
     return max(votes, key=votes.get)
@@ -182,17 +182,18 @@ def test_circuits__make_the_same_moves_in_another_order():
         np.testing.assert_allclose(path.shift[-1], path.shift[0], atol=1e-9)  # eight steps close it
 
 
-def test_sample_tile__matches_bilinear_sampling_by_hand():
-    rng = np.random.default_rng(0)
-    tile = motion.draw_scene(rng)[0]
-    position = (rng.uniform(-200, 400, (2, 30, 40, 2)) + [[[[0, 50_000]]]]).astype(np.float32)
-    expected = np.empty((2, 30, 40, 4))
-    for place in np.ndindex(2, 30, 40):
-        x, y = position[place]
-        x0, y0 = int(np.floor(x)), int(np.floor(y))
-        expected[place] = sum(tile[(y0 + j) % motion.TILE, (x0 + i) % motion.TILE]
-                              * abs(1 - i - (x - x0)) * abs(1 - j - (y - y0)) for i in (0, 1) for j in (0, 1))
-    np.testing.assert_allclose(motion._sample_tile(tile, position), expected, atol=0.02)  # OpenCV rounds to 1/32 pixel
+def test_render__disc_lies_where_the_path_says():
+    scene = motion.draw_scene(64, np.random.default_rng(0))
+    for name in ('move_right', 'rotate_clockwise', 'approach'):
+        path = motion.motion_path(name, 6, 4.0, 64, phase=0)
+        frames = motion.render_clip(scene, path, np.random.default_rng(3)).astype(float)
+        centre, area, angle = zip(*(disc_of(frame) for frame in frames))
+        moved = (np.diff(centre, axis=0) + 32) % 64 - 32
+        np.testing.assert_allclose(moved, np.diff(path.shift, axis=0), atol=0.5)
+        np.testing.assert_allclose(np.angle(np.exp(1j * np.diff(angle))), np.diff(path.angle), atol=0.1)
+        growth = np.diff(np.log2(area)) / 2
+        wrapped = (growth - np.diff(path.octaves) + 0.5) % 1 - 0.5  # at its largest the disc starts small again
+        np.testing.assert_allclose(wrapped, 0, atol=0.06)
 
 
 @pytest.mark.parametrize('wrong, message', [

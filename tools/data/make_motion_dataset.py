@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, default=default['num_frames'], help='frames of a clip')
     parser.add_argument('--fps', type=int, default=default['fps'], help='frames per second')
     parser.add_argument('--speed', type=float, nargs=2, default=default['speed'], metavar=('SLOWEST', 'FASTEST'),
-                        help='pixels a frame; of rotations and zooms, at the edge of the view')
+                        help='pixels a frame that the disc moves')
     parser.add_argument('--scenes', type=int, default=default['num_scenes'], help='scenes, shared by all classes')
     parser.add_argument('--classes', nargs='+', default=CLASSES, choices=CLASSES, help='default: all')
     parser.add_argument('--seed', type=int, default=default['seed'])
