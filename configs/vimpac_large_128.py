@@ -3,7 +3,7 @@
 #     tools/dist_train.sh configs/vimpac_large_128.py 64
 _base_ = ['_base_/runtime.py']
 
-TOKENS = 'data/howto100m/tokens_128'  # tools/extract_tokens.py: 2 frames a second, centre crop of 128 px
+TOKENS = 'data/howto100m/tokens_128'  # made with configs/tokenizers/tokens_vimpac_128.py
 
 max_epochs = 90
 model = dict(

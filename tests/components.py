@@ -21,16 +21,24 @@ OBJECTIVES = dict(  # arguments, and the backbone (by name) they go with
     InfoNCE=[(dict(hidden_dims=16, out_dims=8), 'DividedTransformer'), (dict(hidden_dims=16, out_dims=8), 'VideoSwin')])
 
 DECODERS = dict(SwinDecoder=[dict(channels=(8, 16))])
-TRAINERS = dict(DalleVAE=[dict(vocab_size=16, hidden_dims=8)])
+TRAINERS = dict(
+    DalleVAE=[dict(vocab_size=16, hidden_dims=8)],
+    PecoVQVAE=[dict(perceptual=None, vocab_size=16, code_dims=4, widths=(4, 8, 8), num_blocks=1)])
+TOKENIZERS = ('DalleTokenizer', 'PecoTokenizer')
 COMPOSITIONS = ('Pretrainer', 'ClipClassifier', 'ClipPreprocessor')
 GRID = (4, 4, 4)
 
 
 def tokenizer_cases(folder) -> dict[str, list[dict]]:
     """Tokenizers; the files that they read are written into a folder."""
-    path = folder / 'tokenizer.safetensors'
-    MODELS.build(dict(type='DalleVAE', **TRAINERS['DalleVAE'][0])).save_tokenizer(path)
-    return dict(DalleTokenizer=[dict(checkpoint=str(path)), dict(checkpoint=str(path), frames_per_chunk=1)])
+    paths = {name: str(folder / f'{name}.safetensors') for name in TRAINERS}
+    for name, path in paths.items():
+        trainer = MODELS.build(dict(type=name, **TRAINERS[name][0])).train()
+        with torch.no_grad():
+            trainer.loss(torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)))  # fills PeCo's codebook
+        trainer.save_tokenizer(path)
+    return {tokenizer: [dict(checkpoint=path), dict(checkpoint=path, frames_per_chunk=1)]
+            for tokenizer, path in zip(TOKENIZERS, paths.values())}
 
 
 def inputs_of(backbone, num_clips: int = 4) -> torch.Tensor:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..registry import DATASETS
 from ..structures import PAD
 from .draw_sampler import draw_seed
 from .entries import read_list
+from .token_manifest import SPECIFIED, view_folders
 from .token_store import TokenStore
 
 
@@ -25,8 +27,11 @@ class TokenClips(Dataset):
     draw number) and of nothing else. In testing they are evenly spread. A video that is shorter than a clip is filled
     up with frames of PAD.
 
+    A video may be stored in several views (other sizes, crops, mirrored), one store for each. In training each clip is
+    then taken from a random one; in testing every view gives its clips, so that V is views times ``num_clips``.
+
     Args:
-        store: folder of the store.
+        store: folder of the store; or of the stores of several views, which are its sub-folders; or a list of stores.
         clip_len: t, token frames of a clip.
         num_clips: V, clips of each video.
         frame_interval: stored frames from one frame of a clip to the next.
@@ -39,12 +44,14 @@ class TokenClips(Dataset):
         expect: what the store's manifest must say, such as ``dict(fps=2, grid=(16, 16))``.
 
     Raises:
-        ValueError: if an argument is out of range, the store is not finished or not as expected, or lacks a video.
+        ValueError: if an argument is out of range, the store is not finished or not as expected, or lacks a video, or
+            the views are not of the same videos.
 
-    Source: two clips a video and ``max_distance`` (d_max): VIMPAC, arXiv:2106.11250, Sec. 3.2 and Table 6.
+    Source: two clips a video and ``max_distance`` (d_max): VIMPAC, arXiv:2106.11250, Sec. 3.2 and Table 6; views in
+    fine-tuning and testing: App. B.
     """
 
-    def __init__(self, store: str | Path, clip_len: int, num_clips: int = 1, frame_interval: int = 1,
+    def __init__(self, store: str | Path | Sequence[str | Path], clip_len: int, num_clips: int = 1, frame_interval: int = 1,
                  labels: str | Path | None = None, max_distance: float | None = None, test_mode: bool = False,
                  stream: str = 'video', seed: int | None = None, expect: dict | None = None) -> None:
         if min(clip_len, num_clips, frame_interval) < 1:
@@ -52,23 +59,27 @@ class TokenClips(Dataset):
                              f'{clip_len}, {num_clips} and {frame_interval}')
         if max_distance is not None and (max_distance < 0 or test_mode):
             raise ValueError(f'TokenClips: max_distance must not be negative and is for training, got {max_distance}')
-        self.store = TokenStore(store)
-        self.store.check(expect or {})
-        if not len(self.store):
-            raise ValueError(f'TokenClips: the store {store} holds no video')
-        self.entries = None if labels is None else self._read_labels(labels)
+        self.views = _open_views(store, expect or {})
+        self.store = self.views[0]
+        self.entries, self.numbers = (None, None) if labels is None else self._read_labels(labels)
         self.clip_len, self.num_clips, self.frame_interval = clip_len, num_clips, frame_interval
         self.max_distance, self.test_mode = max_distance, test_mode
         self.stream, self.seed = stream, seed
 
     def _read_labels(self, file: str | Path):
+        """The entries of the list, and the number of each in the store."""
         entries = read_list(file, labels=True)
-        known = set(self.store.names)
-        missing = [entries.path(i) for i in range(len(entries)) if entries.path(i) not in known]
+        numbers, missing = np.zeros(len(entries), np.int64), []
+        for i in range(len(entries)):
+            try:
+                numbers[i] = self.store.videos.find(entries.path(i))
+            except KeyError:
+                missing.append(entries.path(i))
         if missing or not len(entries):
+            known = [self.store.videos[i].name for i in range(min(len(self.store), 3))]
             raise ValueError(f'{len(missing)} of the {len(entries)} videos of {file} are not in {self.store.path}: '
-                             f'{missing[:3]}; the store names them as {self.store.names[:3]}')
-        return entries
+                             f'{missing[:3]}; the store names them as {known}')
+        return entries, numbers
 
     def __len__(self) -> int:
         return len(self.store if self.entries is None else self.entries)
@@ -81,16 +92,25 @@ class TokenClips(Dataset):
 
         Returns:
             ``tokens``, ``(V, t, h, w)`` int64; and ``data_samples``, an ``ActionDataSample`` with the video's ``name``
-            and, where there is one, its label.
+            and, where there is one, its label; ``starts`` are the first frames of the V clips, ``views`` the numbers of
+            their stores.
         """
         index, draw = item if isinstance(item, tuple) else (item, item)
-        name, label = self._name_and_label(index)
-        num_frames = self.store.num_frames(name)
-        starts = self.starts(num_frames, random.Random(draw_seed(self.seed or 0, self.stream, draw)))
-        sample = ActionDataSample(metainfo=dict(name=name, total_frames=num_frames, starts=starts))
+        number = index if self.numbers is None else int(self.numbers[index])
+        name, num_frames, label = self.store.videos[number]
+        if self.entries is not None:
+            label = self.entries.label(index)
+        rng = random.Random(draw_seed(self.seed or 0, self.stream, draw))
+        starts = self.starts(num_frames, rng)
+        if self.test_mode:
+            views = [view for view in range(len(self.views)) for _ in starts]
+            starts = starts * len(self.views)
+        else:
+            views = [rng.randrange(len(self.views)) for _ in starts]
+        sample = ActionDataSample(metainfo=dict(name=name, total_frames=num_frames, starts=starts, views=views))
         if label is not None:
             sample.set_gt_label(label)
-        return dict(tokens=self._read(name, num_frames, starts), data_samples=sample)
+        return dict(tokens=self._read(number, num_frames, starts, views), data_samples=sample)
 
     def starts(self, num_frames: int, rng: random.Random) -> list[int]:
         """First frames of the clips of a video.
@@ -110,15 +130,28 @@ class TokenClips(Dataset):
         low, high = max(first - reach, 0), min(first + reach, last)
         return [first, *(rng.randint(low, high) for _ in range(self.num_clips - 1))]
 
-    def _name_and_label(self, index: int) -> tuple[str, int | None]:
-        if self.entries is not None:
-            return self.entries.path(index), self.entries.label(index)
-        video = self.store.videos[index]
-        return video.name, video.label
-
-    def _read(self, name: str, num_frames: int, starts: list[int]) -> Tensor:
+    def _read(self, number: int, num_frames: int, starts: list[int], views: list[int]) -> Tensor:
         frames = np.array(starts)[:, None] + np.arange(self.clip_len) * self.frame_interval  # (V, t)
         inside = frames < num_frames
         tokens = torch.full((*frames.shape, *self.store.grid), PAD)
-        tokens[torch.from_numpy(inside)] = self.store.read(name, frames[inside])
+        for view in sorted(set(views)):
+            here = inside & (np.array(views) == view)[:, None]
+            tokens[torch.from_numpy(here)] = self.views[view].read(number, frames[here])
         return tokens
+
+
+def _open_views(store: str | Path | Sequence[str | Path], expect: dict) -> list[TokenStore]:
+    """The stores of all views, which hold the same videos under the same numbers."""
+    folders = [store] if isinstance(store, (str, Path)) else store
+    views = [TokenStore(view) for folder in folders for view in view_folders(Path(folder))]
+    if not views or not len(views[0]):
+        raise ValueError(f'TokenClips: the store {store} holds no video')
+    shared = {key: views[0].manifest[key] for key in (*SPECIFIED, 'videos') if key != 'size'}
+    for view in views:
+        view.check(expect)
+        try:
+            view.check(shared)
+        except ValueError as error:
+            raise ValueError(f'{views[0].path} and {view.path} are no views of the same videos: {error}. If one of them was '
+                             'not finished, run tools/extract_tokens.py again') from error
+    return views

@@ -16,7 +16,7 @@ class ClipPreprocessor(BaseDataPreprocessor):
     """Stacks samples into clips, moves them as uint8 and normalises on the device.
 
     A sample holds ``inputs``, ``(V, 3, T, H, W)`` uint8 as mmaction2's ``PackActionInputs`` makes it, or ``tokens``,
-    ``(V, t, h, w)`` int64 from a token store, or both.
+    ``(V, t, h, w)`` int64 as ``TokenClips`` reads it from a token store, or both as ``StoredTokens`` packs them.
 
     Args:
         mean: per channel, in 0..255; ``None`` makes no pixels (a backbone that reads tokens needs none).
@@ -53,13 +53,17 @@ class ClipPreprocessor(BaseDataPreprocessor):
         """Stack one batch; see the class.
 
         Raises:
-            ValueError: if the batch holds neither pixels nor tokens, or samples of different shapes.
+            ValueError: if the batch holds neither pixels nor tokens, samples of different shapes, or other numbers of
+                clips as pixels and as tokens.
         """
         if not batch.get('inputs') and not batch.get('tokens'):
             raise ValueError(f"a batch needs 'inputs' (pixels) or 'tokens', got the keys {sorted(batch)}: "
                              'end the pipeline with PackActionInputs')
         frames = self._stack(batch['inputs']) if batch.get('inputs') else None
         tokens = self._stack(batch['tokens']) if batch.get('tokens') else None
+        if frames is not None and tokens is not None and len(frames) != len(tokens):
+            raise ValueError(f'a batch must have the tokens of each of its clips, got {len(frames)} clips of pixels and '
+                             f'{len(tokens)} of tokens: use one crop, and the same num_clips')
         pad = None if tokens is None else tokens == PAD
         frames_on_device, tokens_on_device = (None if x is None else self.cast_data(x) for x in (frames, tokens))
         samples = batch.get('inputs') or batch['tokens']

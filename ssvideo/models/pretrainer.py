@@ -85,7 +85,7 @@ class Pretrainer(BaseModel):
         return self.maskers[stream](self.token_grid(clips), num_clips, self.rng(stream), clips.pad)
 
     def tokenize(self, stream: str, clips: Clips, mask: Tensor, everywhere: bool = False) -> dict[str, MaskedTokens]:
-        """The targets by name: from the batch where it brings tokens, else from each tokenizer that is asked for.
+        """The targets by name: from each tokenizer that is asked for, but that tokens of the batch stand for the default's.
 
         Frames in which nothing is masked are left out unless ``everywhere`` or the backbone needs them.
         """
@@ -93,13 +93,14 @@ class Pretrainer(BaseModel):
         device = _device_of(clips)
         shared = dict(mask=_to(hidden, device), positions=_to(hidden.flatten().nonzero().squeeze(1), device),
                       num_views=clips.num_views)
-        if clips.tokens is not None:
-            return {self.default_target: MaskedTokens(tokens=clips.tokens, **shared)}
-        if not self.tokenizers:
-            return {self.default_target: MaskedTokens(tokens=None, **shared)}
+        found = {}
+        if clips.tokens is not None or not self.tokenizers:
+            found[self.default_target] = clips.tokens
         everywhere = everywhere or self.backbone.reads == 'tokens'
-        return {name: MaskedTokens(tokens=self._targets(self.tokenizers[name], clips, hidden, everywhere), **shared)
-                for name in self.targets_of(stream)}
+        for name in self.targets_of(stream):
+            if name not in found:
+                found[name] = self._targets(self.tokenizers[name], clips, hidden, everywhere)
+        return {name: MaskedTokens(tokens=tokens, **shared) for name, tokens in found.items()}
 
     def encode(self, stream: str, clips: Clips, targets: dict[str, MaskedTokens], mask: Tensor) -> dict[str, Features]:
         """Features with the masked positions hidden (``'masked'``), and without (``'clean'``) where somebody asks."""
@@ -144,11 +145,12 @@ class Pretrainer(BaseModel):
         """``(t, h, w)``: of the tokens that the batch brings, else of the pixels by the backbone's or tokenizer's stride.
 
         Raises:
-            ValueError: if the clip does not divide by the stride.
+            ValueError: if the clip does not divide by the stride, or the tokens that it brings are of another grid.
         """
-        if clips.tokens is not None:
-            return tuple(clips.tokens.shape[1:])
+        stored = None if clips.tokens is None else tuple(clips.tokens.shape[1:])
         stride = self.backbone.token_stride
+        if stored and (stride is None or clips.frames is None):
+            return stored
         if stride is None:
             if not self.tokenizers:
                 raise ValueError('the batch brings neither tokens nor a way to make them: configure a tokenizer or '
@@ -159,7 +161,11 @@ class Pretrainer(BaseModel):
         if frames % stride[0] or height % stride[1] or width % stride[2]:
             raise ValueError(f'clips of {frames} x {height} x {width} (T, H, W) do not divide by the token stride '
                              f'{stride}: change the clip length or the crop')
-        return frames // stride[0], height // stride[1], width // stride[2]
+        grid = frames // stride[0], height // stride[1], width // stride[2]
+        if stored not in (None, grid):
+            raise ValueError(f'the batch brings tokens of a grid {stored} (t, h, w), but {type(self.backbone).__name__} '
+                             f'predicts {grid} for clips of {frames} x {height} x {width}: use a store of another view')
+        return grid
 
     def rng(self, stream: str) -> random.Random:
         """Randomness of this step's masks: a function of (seed, rank, iteration, stream) and nothing else."""
@@ -171,24 +177,19 @@ class Pretrainer(BaseModel):
 
     def _targets(self, tokenizer: Tokenizer, clips: Clips, hidden: Tensor, everywhere: bool) -> Tensor:
         """Tokens of one tokenizer; where frames are independent, only of those that hold a masked token."""
-        grid = tuple(hidden.shape[1:])
-        view = self._view(tokenizer, clips.frames, grid)  # (N, 3, T, H', W')
-        needed = hidden.flatten(2).any(2).flatten()  # (N * t,), on the host
-        if everywhere or not tokenizer.independent_frames or needed.all():
-            return _tokens_of(tokenizer, view)
-        span = view.shape[2] // grid[0]
-        frames = view.unflatten(2, (grid[0], span)).transpose(1, 2).flatten(0, 1)  # (N * t, 3, span, H', W')
-        index = _to(needed.nonzero().squeeze(1), view.device)
-        found = _tokens_of(tokenizer, frames.index_select(0, index)).squeeze(1)  # (K, h, w[, C])
-        everything = found.new_full((len(needed), *found.shape[1:]), PAD if tokenizer.vocab_size else 0)
-        return everything.index_copy(0, index, found).unflatten(0, (-1, grid[0]))
-
-    def _view(self, tokenizer: Tokenizer, frames: Tensor, grid: Grid) -> Tensor:
-        span, height, width = (1 if frames.shape[2] == 1 else tokenizer.stride[0], *tokenizer.stride[1:])
+        grid, frames = tuple(hidden.shape[1:]), clips.frames
+        span = 1 if frames.shape[2] == 1 else tokenizer.stride[0]
         if frames.shape[2] != grid[0] * span:
             raise ValueError(f'{type(tokenizer).__name__} makes one token frame of {span} frames, so {grid[0]} token '
                              f'frames need {grid[0] * span} frames, got {frames.shape[2]}')
-        return resize_pixels(frames, (grid[1] * height, grid[2] * width))
+        size = grid[1] * tokenizer.stride[1], grid[2] * tokenizer.stride[2]
+        needed = hidden.flatten(2).any(2)  # (N, t), on the host
+        if everywhere or not tokenizer.independent_frames or needed.all():
+            return _tokens_of(tokenizer, frames, size)
+        where = _to(needed.nonzero(), frames.device).unbind(1)  # K clips and their K token frames
+        found = _tokens_of(tokenizer, frames.unflatten(2, (grid[0], span)).transpose(1, 2)[where], size).squeeze(1)
+        everything = found.new_full((*needed.shape, *found.shape[1:]), PAD if tokenizer.vocab_size else 0)
+        return everything.index_put(where, found)
 
     # ---------------------------------------------------------------------------------------------------- mmengine
 
@@ -249,9 +250,10 @@ class Pretrainer(BaseModel):
                 raise ValueError(f'no objective serves the stream {stream!r}')
 
 
-def _tokens_of(tokenizer: Tokenizer, view: Tensor) -> Tensor:
+def _tokens_of(tokenizer: Tokenizer, frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Tokens of uint8 frames, shown to the tokenizer at the given size."""
     with torch.inference_mode():
-        tokens = tokenizer(view)
+        tokens = tokenizer(resize_pixels(frames, size, tokenizer.view_filter))
     return tokens.clone()  # an inference tensor cannot be saved for a backward
 
 

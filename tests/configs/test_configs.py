@@ -8,8 +8,10 @@ from mmengine.registry import init_default_scope
 
 import ssvideo.engine  # noqa: F401
 import ssvideo.models  # noqa: F401
+from ssvideo.datasets.token_store import TokenStoreWriter
 from ssvideo.datasets.video_list import build_transform
 from ssvideo.engine.launch import check_names
+from ssvideo.models.layers.perceptual import PerceptualNetwork
 from ssvideo.models.tokenizers import DalleVAE
 from ssvideo.registry import DATASETS, HOOKS, LOOPS, MODELS
 
@@ -28,14 +30,24 @@ def published_size(path) -> str:
     return str(path)
 
 
+def small_store(path) -> str:
+    """A token store of one video."""
+    writer = TokenStoreWriter(path, dict(tokenizer='', fps=None, frame_interval=1, size=(112, 112), grid=(14, 14), vocab_size=8192))
+    writer.write('a', torch.zeros(1, 14, 14, dtype=torch.long))
+    writer.close()
+    return str(path)
+
+
 @pytest.mark.parametrize('path', CONFIGS)
-def test_configs__parts_exist(path):
+def test_configs__parts_exist(path, tmp_path):
     config = Config.fromfile(ROOT / path)
     check_names(config)
     loaders = config.get('train_dataloader') or {}
     for loader in ([loaders] if 'dataset' in loaders else loaders.values()):
         assert DATASETS.get(loader.dataset.type)
         for transform in loader.dataset.get('pipeline', []):
+            if transform.type == 'ssvideo.StoredTokens':
+                transform.store = small_store(tmp_path / 'store')
             assert build_transform(transform)
     for hook in config.custom_hooks:
         assert HOOKS.get(hook.type)
@@ -44,7 +56,7 @@ def test_configs__parts_exist(path):
 
 
 @pytest.mark.parametrize(('path', 'millions'), [
-    ('configs/bevt_swin_b.py', 87.64), ('configs/bevt_swin_b_image.py', 86.7), ('configs/vimpac_large_128.py', 210.11)])
+    ('configs/bevt_swin_b.py', 87.64), ('configs/bevt_swin_b_stored.py', 87.64), ('configs/bevt_swin_b_image.py', 86.7), ('configs/vimpac_large_128.py', 210.11)])
 def test_configs__full_size_models_have_the_published_size(path, millions, tmp_path):
     model = Config.fromfile(ROOT / path).model
     if 'tokenizer' in model:
@@ -73,6 +85,43 @@ def test_configs__full_size_recipes_step_when_shrunk(path, tmp_path):
     losses = model(model.data_preprocessor(batch)['inputs'], mode='loss')
     model.parse_losses(losses)[0].backward()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def shrunk(model: Config) -> Config:
+    """A trainer of a tokenizer with few and narrow layers, and without a file of weights."""
+    if model.type == 'ssvideo.DalleVAE':
+        model.update(hidden_dims=4, num_blocks=1, input_dims=4)
+    else:
+        model.update(widths=(4,) * len(model.widths), num_blocks=1, code_dims=4)
+        model.perceptual = dict(name='resnet18', layers=(0,), random_weights=True)
+    return model
+
+
+@pytest.mark.parametrize(('path', 'size', 'stride', 'vocab_size'), [
+    ('configs/tokenizers/dalle_dvae.py', 256, 8, 8192), ('configs/tokenizers/dalle_dvae_video.py', 256, 8, 8192),
+    ('configs/tokenizers/peco.py', 224, 16, 8192), ('configs/tokenizers/peco_small.py', 64, 8, 256),
+    ('configs/quickstart/tokenizer.py', 64, 8, 256)])
+def test_configs__tokenizers_step_when_shrunk(path, size, stride, vocab_size):
+    config = Config.fromfile(ROOT / path)
+    pipeline = config.train_dataloader.image.dataset.pipeline
+    assert [transform['size'] for transform in pipeline if transform['type'] == 'RandomCrop'] == [size]
+    model = MODELS.build(shrunk(config.model)).train()
+    picture = torch.randint(256, (1, 3, 1, size, size), dtype=torch.uint8)
+    inputs = model.data_preprocessor(dict(image=dict(inputs=[picture])))['inputs']
+    assert model(inputs).shape == (1, size // stride, size // stride)
+    assert model.vocab_size == vocab_size
+    model.parse_losses(model(inputs, mode='loss'))[0].backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_configs__peco_has_the_published_perceptual_network():
+    perceptual = Config.fromfile(ROOT / 'configs/tokenizers/peco.py').model.perceptual
+    with pytest.raises(FileNotFoundError, match=perceptual.weights):
+        PerceptualNetwork(**perceptual)
+    perceptual.update(weights=None, prefix='', random_weights=True)
+    network = PerceptualNetwork(**perceptual)
+    assert [tuple(found.shape) for found in network.features(torch.rand(1, 3, 224, 224))] == [(1, 768, 14, 14)] * 4
+    assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406]), "ImageNet's, as self-supervised ViTs saw it"
 
 
 def test_configs__a_bare_name_of_ours_is_explained():

@@ -13,8 +13,6 @@ from ssvideo.contracts import check_backbone, check_masker, check_objective, che
 from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.structures import MaskedTokens  # noqa: E402
 
-TOKENIZERS = ('DalleTokenizer',)
-
 
 def cases(table):
     return [pytest.param(name, arguments, id=f'{name}-{i}') for name, rows in table.items() for i, arguments in enumerate(rows)]
@@ -26,7 +24,7 @@ def of_the_core():
 
 def test_components__all_are_covered():
     covered = {*components.MASKERS, *components.BACKBONES, *components.OBJECTIVES, *components.DECODERS,
-               *components.TRAINERS, *components.COMPOSITIONS, *TOKENIZERS}
+               *components.TRAINERS, *components.COMPOSITIONS, *components.TOKENIZERS}
     assert set(of_the_core()) == covered, 'a new component needs a case in tests/components.py'
 
 
@@ -58,7 +56,7 @@ def test_backbones__fulfil_the_contract(name, arguments):
     check_backbone(backbone, components.inputs_of(backbone), components.GRID)
 
 
-@pytest.mark.parametrize('name', TOKENIZERS)
+@pytest.mark.parametrize('name', components.TOKENIZERS)
 def test_tokenizers__fulfil_the_contract(name, tmp_path):
     for arguments in components.tokenizer_cases(tmp_path)[name]:
         check_tokenizer(MODELS.build(dict(type=name, **arguments)).eval())

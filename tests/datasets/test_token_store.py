@@ -3,18 +3,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import random
 import signal
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from ssvideo.datasets.token_clips import TokenClips
+from ssvideo.datasets.token_codec import ZLIB
 from ssvideo.datasets.token_store import TokenStore, TokenStoreWriter
+from ssvideo.datasets.token_writer import finish_store, stored_names
 from ssvideo.structures import PAD
 
 MANIFEST = dict(tokenizer='abc', fps=2.0, size=(16, 24), grid=(2, 3), vocab_size=8192)
-LENGTHS = {'a/first clip.mp4': 20, 'b.mp4': 3, 'ünï.mp4': 7, 'x' * 600: 5}
+LENGTHS = {'a/first clip.mp4': 20, 'b.mp4': 3, 'with\ttab.mp4': 4, 'x' * 600: 5, 'ünï.mp4': 7}
 
 
 def video(num_frames: int) -> torch.Tensor:
@@ -22,9 +24,9 @@ def video(num_frames: int) -> torch.Tensor:
     return torch.arange(num_frames * 6).view(num_frames, 2, 3) + 100 * num_frames
 
 
-@pytest.fixture
-def store(tmp_path):
-    writer = TokenStoreWriter(tmp_path / 'store', MANIFEST)
+@pytest.fixture(params=[None, ZLIB], ids=['plain', 'compressed'])
+def store(request, tmp_path):
+    writer = TokenStoreWriter(tmp_path / 'store', MANIFEST | dict(compression=request.param))
     for label, (name, length) in enumerate(LENGTHS.items()):
         writer.write(name, video(length), label)
     writer.close()
@@ -33,17 +35,20 @@ def store(tmp_path):
 
 def test_token_store__gives_back_what_was_written(store):
     opened = TokenStore(store)
-    assert len(opened) == 4
-    assert {v.name: (v.num_frames, v.label) for v in opened.videos} == {
-        name: (length, label) for label, (name, length) in enumerate(LENGTHS.items())}
+    assert len(opened) == 5
+    assert [tuple(video) for video in opened.videos] == [  # in the order of the names
+        (name, length, label) for label, (name, length) in enumerate(LENGTHS.items())]
+    assert [opened.videos.find(name) for name in LENGTHS] == list(range(5))
+    assert 'b.mp4' in opened and 'no.mp4' not in opened
     for name, length in LENGTHS.items():
         assert opened.num_frames(name) == length
         wanted = [length - 1, 0, 1, 1]
         read = opened.read(name, wanted)
         assert read.dtype == torch.int64
         assert torch.equal(read, video(length)[wanted])
-    assert opened.manifest['num_frames'] == 35
-    assert opened.manifest['shards'] == ['shard-00000']
+        assert torch.equal(opened.read(opened.videos.find(name), range(length)), video(length))
+    assert opened.manifest['num_frames'] == 39
+    assert [shard['name'] for shard in opened.manifest['shards']] == ['shard-00000']
     with pytest.raises(KeyError, match='no.mp4'):
         opened.read('no.mp4', [0])
     with pytest.raises(IndexError):
@@ -103,7 +108,7 @@ def test_token_store__survives_a_kill_and_goes_on(tmp_path):
 
 def test_token_store__a_changed_store_has_no_manifest_until_it_is_finished(store):
     assert TokenStore(store).read('b.mp4', [0]).shape == (1, 2, 3)  # the files are open in this process
-    writer = TokenStoreWriter(store, MANIFEST)
+    writer = TokenStoreWriter(store, MANIFEST | dict(compression=TokenStore(store).manifest['compression']))
     writer.write('new', video(4))
     assert not (store / 'manifest.json').exists()
     writer.close()
@@ -116,7 +121,7 @@ def test_token_store__refuses_what_does_not_fit(store, tmp_path):
     with pytest.raises(ValueError, match=r"\['fps'\] are missing"):
         TokenStoreWriter(tmp_path / 'new', {k: v for k, v in MANIFEST.items() if k != 'fps'})
     writer = TokenStoreWriter(tmp_path / 'new', MANIFEST)
-    for name, tokens, message in [('v', torch.zeros(1, 3, 2), r'expected \(T, 2, 3\)'), ('a\tb', video(1), 'tab'),
+    for name, tokens, message in [('v', torch.zeros(1, 3, 2), r'expected \(T, 2, 3\)'), ('', video(1), 'empty name'),
                                   ('v', torch.full((1, 2, 3), PAD), 'ids must lie'),
                                   ('v', torch.full((1, 2, 3), 8192), 'ids must lie')]:
         with pytest.raises(ValueError, match=message):
@@ -138,58 +143,117 @@ def test_token_store__serves_other_processes(store, method):
     assert [_sum_of(pickle.loads(pickle.dumps(opened)), name) for name in LENGTHS] == expected
 
 
-def test_token_clips__are_the_stored_frames(store):
-    clips = TokenClips(store, clip_len=3, num_clips=2, frame_interval=2, seed=1)
-    names = [v.name for v in clips.store.videos]
-    for index, name in enumerate(names):
-        item = clips[index, 5]
-        sample, stored = item['data_samples'], video(LENGTHS[name])
-        assert sample.name == name
-        assert int(sample.gt_label) == list(LENGTHS).index(name)
-        for view, start in enumerate(sample.starts):
-            for t, frame in enumerate(range(start, start + 6, 2)):
-                expected = stored[frame] if frame < len(stored) else torch.full((2, 3), PAD)
-                assert torch.equal(item['tokens'][view, t], expected)
-    assert (clips[names.index('b.mp4'), 0]['tokens'][:, 2] == PAD).all()  # 3 frames do not hold 5
+def test_token_store__order_does_not_depend_on_shards(tmp_path):
+    for folder, shards in (('one', [0] * 6), ('three', [2, 0, 1, 1, 0, 2])):
+        for number, shard in enumerate(shards):
+            writer = TokenStoreWriter(tmp_path / folder, MANIFEST, shard)
+            writer.write(f'v{number * 5 % 6}', video(number + 1), number)
+            writer.close(finish=number == 5)
+    one, three = TokenStore(tmp_path / 'one'), TokenStore(tmp_path / 'three')
+    assert list(one.videos) == list(three.videos)
+    assert one.manifest['videos'] == three.manifest['videos']
+    assert stored_names(tmp_path / 'three') == {f'v{n}'.encode() for n in range(6)}
 
 
-def test_token_clips__draws_are_functions_of_seed_stream_and_number(store):
-    def starts(item, **kwargs):
-        return TokenClips(store, clip_len=2, num_clips=3, **kwargs)[item]['data_samples'].starts
-
-    index = [v.num_frames for v in TokenStore(store).videos].index(20)
-    assert starts((index, 3), seed=1) == starts((index, 3), seed=1)
-    drawn = {str(starts((index, draw), seed=seed, stream=stream))
-             for draw in (3, 4) for seed in (1, 2) for stream in ('video', 'other')}
-    assert len(drawn) == 8
-    assert starts(index, seed=1) == starts((index, index), seed=1)
-
-
-def test_token_clips__are_uniform_independent_and_near(store):
-    clips = TokenClips(store, clip_len=3, num_clips=2)
-    pairs = [tuple(clips.starts(8, random.Random(n))) for n in range(3600)]
-    counts = torch.tensor([[pairs.count((i, j)) for j in range(6)] for i in range(6)])
-    assert counts.sum() == 3600
-    assert (counts - 100).abs().max() < 45  # 4.5 standard deviations
-    near = TokenClips(store, clip_len=3, num_clips=4, max_distance=1.0)  # 2 frames at 2 FPS
-    drawn = [near.starts(20, random.Random(n)) for n in range(300)]
-    distances = {abs(start - starts[0]) for starts in drawn for start in starts}
-    assert distances == {0, 1, 2}
+def test_token_store__one_video_in_two_shards_counts_once_if_it_is_the_same(tmp_path):
+    for shard in range(2):
+        writer = TokenStoreWriter(tmp_path, MANIFEST, shard)
+        writer.write('v', video(3), 1)
+        writer.close()
+    assert TokenStore(tmp_path).names == ['v']
+    writer = TokenStoreWriter(tmp_path, MANIFEST, 2)
+    writer.write('v', video(4), 1)
+    with pytest.raises(ValueError, match="'v' has different tokens"):
+        writer.close()
+    with pytest.raises(ValueError, match='no finished token store'):
+        TokenStore(tmp_path)
 
 
-def test_token_clips__test_mode_spreads_evenly(store):
-    clips = TokenClips(store, clip_len=5, num_clips=4, test_mode=True)
-    assert clips.starts(20, None) == [2, 6, 10, 14]
-    assert clips.starts(3, None) == [0, 0, 0, 0]
+def test_token_store__refuses_shards_of_different_settings(tmp_path):
+    for shard, fps in enumerate((2, 3)):
+        TokenStoreWriter(tmp_path, MANIFEST | dict(fps=fps), shard).close(finish=False)
+    with pytest.raises(ValueError, match='fps is 3, expected 2'):
+        finish_store(tmp_path)
 
 
-def test_token_clips__labels_choose_videos(store, tmp_path):
-    (tmp_path / 'list.txt').write_text('b.mp4 4\na/first clip.mp4 9\n')
-    clips = TokenClips(store, clip_len=2, labels=tmp_path / 'list.txt', test_mode=True)
-    assert [(clips[i]['data_samples'].name, int(clips[i]['data_samples'].gt_label)) for i in range(len(clips))] == [
-        ('b.mp4', 4), ('a/first clip.mp4', 9)]
-    (tmp_path / 'list.txt').write_text('b.mp4 4\nmissing.mp4 9\n')
-    with pytest.raises(ValueError, match='missing.mp4'):
-        TokenClips(store, clip_len=2, labels=tmp_path / 'list.txt')
-    with pytest.raises(ValueError, match='fps is 2.0, expected 3'):
-        TokenClips(store, clip_len=2, expect=dict(fps=3))
+def _open_writer(path, report) -> None:
+    try:
+        TokenStoreWriter(path, MANIFEST)
+        report.send('opened')
+    except ValueError as error:
+        report.send(str(error))
+
+
+def test_token_store__a_shard_has_one_writer_at_a_time(tmp_path):
+    writer = TokenStoreWriter(tmp_path, MANIFEST)
+    context = multiprocessing.get_context('fork')
+    for expected in ('another process is writing', 'opened'):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_open_writer, args=(tmp_path, sender))
+        process.start()
+        assert expected in receiver.recv()
+        process.join()
+        writer.close(finish=False)
+
+
+@pytest.mark.parametrize('name', ['data.mdb', 'tokens.bin'])
+@pytest.mark.parametrize('share', [0, 0.001, 0.5, 0.99])
+def test_token_store__a_truncated_shard_is_told_in_words(store, name, share):
+    file = store / 'shard-00000' / name
+    compression = TokenStore(store).manifest['compression']
+    os.truncate(file, int(file.stat().st_size * share))
+    with pytest.raises(ValueError, match=rf'{name} is truncated: it has \d+ of \d+ bytes'):
+        TokenStore(store)
+    if share or name == 'tokens.bin':  # an empty data.mdb is a new shard to a writer: what it held is extracted again
+        with pytest.raises(ValueError, match=f'{name} is (truncated|damaged)'):
+            TokenStoreWriter(store, MANIFEST | dict(compression=compression))
+
+
+def _resident_kb() -> int:
+    """Memory of this process that shows pages of a shard."""
+    total, counts = 0, False
+    for line in Path('/proc/self/smaps').read_text().splitlines():
+        if '-' in line.split()[0]:
+            counts = line.endswith('tokens.bin')
+        elif counts and line.startswith('Rss:'):
+            total += int(line.split()[1])
+    return total
+
+
+def _read_one_clip(path, report) -> None:
+    store = TokenStore(path)
+    store.read('small', [0])
+    before = _resident_kb()
+    store.read('large', range(1000, 1005))
+    report.send(_resident_kb() - before)
+
+
+@pytest.mark.parametrize('compression', [None, ZLIB])
+def test_token_store__a_clip_touches_its_own_pages(tmp_path, compression):
+    writer = TokenStoreWriter(tmp_path, MANIFEST | dict(grid=(32, 32), compression=compression))
+    writer.write('large', torch.from_numpy(np.random.default_rng(0).integers(0, 8192, (4000, 32, 32))))
+    writer.write('small', torch.zeros(1, 32, 32, dtype=torch.int64))
+    writer.close()
+    file = os.open(tmp_path / 'shard-00000' / 'tokens.bin', os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)  # what is in memory afterwards has been read from the disk
+    assert os.fstat(file).st_size > 6_000_000
+    os.close(file)
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_read_one_clip, args=(tmp_path, sender))
+    process.start()
+    process.join()
+    assert 0 < receiver.recv() < 500
+
+
+def test_token_store__opening_takes_no_memory_for_videos(tmp_path):
+    writer = TokenStoreWriter(tmp_path, MANIFEST)
+    for number in range(300):
+        writer.write(f'v{number}', video(1))
+    writer.close()
+    index = TokenStore(tmp_path).videos
+    for array in (index.rows, index.hashes):
+        while not isinstance(array, np.memmap):
+            assert array.base is not None, 'a copy'
+            array = array.base
+    assert len(pickle.dumps(TokenStore(tmp_path))) < 3000

@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from ssvideo.models.layers import resize_pixels as module
 from ssvideo.models.layers.resize_pixels import resize_pixels
 
 SIZES = [((224, 224), (112, 112)), ((64, 64), (32, 32)), ((65, 97), (31, 48)), ((57, 33), (57, 80)),
-         ((16, 16), (40, 23)), ((5, 7), (3, 3))]
+         ((16, 16), (40, 23)), ((5, 7), (3, 3)), ((90, 121), (112, 9)), ((31, 9), (64, 64)), ((3, 2), (7, 1))]
 
 
 def pictures(size: tuple[int, int]) -> np.ndarray:
@@ -42,6 +43,31 @@ def test_lanczos__is_pillow(source, target):
     difference = (resize_pixels(to_clip(frames), target, method='lanczos') * 255 - to_clip(expected).float()).abs()
     assert difference.max() < 1.01
     assert difference.mean() < 0.02
+
+
+def test_resize_pixels__leaves_frames_of_that_size_alone():
+    frames = to_clip(pictures((24, 30)))
+    assert torch.equal(resize_pixels(frames, (24, 30)), frames / 255)
+
+
+@pytest.mark.parametrize('method', module.FILTERS)
+def test_resize_pixels__float64_as_on_cuda_gives_the_same_levels(method, monkeypatch):
+    frames = to_clip(pictures((64, 50)))
+    expected = resize_pixels(frames, (31, 70), method)
+    monkeypatch.setattr(module, '_exact_type', lambda device: torch.float64)
+    ours = resize_pixels(frames, (31, 70), method)
+    assert ours.dtype == torch.float32
+    difference = (ours - expected).abs() * 255
+    assert difference.max() < 1.01
+    assert difference.mean() < 0.001  # where a value lies half-way between two levels
+
+
+def test_resize_pixels__makes_its_matrices_once():
+    frames = to_clip(pictures((26, 22)))
+    first = resize_pixels(frames, (13, 11))
+    made = module._cached_filter_matrix.cache_info().misses
+    assert torch.equal(resize_pixels(frames, (13, 11)), first)
+    assert module._cached_filter_matrix.cache_info().misses == made
 
 
 def test_resize_pixels__float_stays_float_and_in_range():

@@ -1,6 +1,9 @@
 """What is done to one entry of a data set, in mmaction2's result dict, so that its transforms follow on ours."""
 from .decode import DecodeClips
+from .fixed_view import FixedView
 from .image import LoadImage
 from .sample import SampleClips, SampleWholeVideo
+from .stored_tokens import StoredTokens
+from .tokenizer_view import TokenizerView
 
-__all__ = ['DecodeClips', 'LoadImage', 'SampleClips', 'SampleWholeVideo']
+__all__ = ['DecodeClips', 'FixedView', 'LoadImage', 'SampleClips', 'SampleWholeVideo', 'StoredTokens', 'TokenizerView']

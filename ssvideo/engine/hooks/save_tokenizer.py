@@ -29,7 +29,7 @@ class SaveTokenizerHook(Hook):
         """
         if not hasattr(_model_of(runner), 'save_tokenizer'):
             raise ValueError(f'SaveTokenizerHook: {type(_model_of(runner)).__name__} makes no tokenizer (it has no '
-                             'save_tokenizer); use it with DalleVAE')
+                             'save_tokenizer); use it with DalleVAE or PecoVQVAE')
 
     def after_train(self, runner) -> None:
         """Write the file, on the main process."""

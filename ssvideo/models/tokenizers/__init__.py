@@ -2,5 +2,8 @@
 from .base import Tokenizer
 from .dalle import DalleTokenizer
 from .dalle_vae import DalleVAE
+from .load import load_tokenizer
+from .peco import PecoTokenizer
+from .peco_vqvae import PecoVQVAE
 
-__all__ = ['DalleTokenizer', 'DalleVAE', 'Tokenizer']
+__all__ = ['DalleTokenizer', 'DalleVAE', 'PecoTokenizer', 'PecoVQVAE', 'Tokenizer', 'load_tokenizer']

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..layers.resize_pixels import Filter
+
 
 class Tokenizer(BaseModule):
     """Turns pixels into prediction targets: discrete ids, or vectors (pixels, HOG, features of another network).
@@ -20,11 +22,15 @@ class Tokenizer(BaseModule):
         target_dims: C of continuous targets; ``None`` for ids.
         independent_frames: whether a token frame depends on its own ``stride[0]`` frames alone. Then only the frames
             that hold a masked token are tokenized.
+        view_filter: how frames are resized to the view, a word of :func:`~..layers.resize_pixels.resize_pixels`. It
+            belongs to the tokenizer, as ids mean what they were learned to mean on pictures resized in one way only;
+            several tokenizers of one model may differ. Without effect where the view has the size of the frames.
     """
     vocab_size: int | None = None
     stride: tuple[int, int, int]
     target_dims: int | None = None
     independent_frames: bool = False
+    view_filter: Filter = 'lanczos4'
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:

@@ -6,13 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from ...utils.files import write_whole
 from ..layers.dalle_blocks import NUM_GROUPS, DalleDecoder, DalleEncoder
+from .tokenizer_file import build_loaded, read_tokenizer_file, refuse_rest, take_part, write_tokenizer_file
 
 FORMAT = 'ssvideo.dalle/1'
 
@@ -30,8 +27,8 @@ def save_dalle(path: str | Path, encoder: DalleEncoder, decoder: DalleDecoder | 
     for name, part in parts.items():
         metadata[name] = json.dumps(architecture_of(part.state_dict()))
         for key, value in part.state_dict().items():
-            tensors[f'{name}.{key}'] = value.detach().float().cpu().contiguous()
-    write_whole(path, save(tensors, metadata))
+            tensors[f'{name}.{key}'] = value
+    write_tokenizer_file(path, tensors, metadata)
 
 
 def load_dalle(path: str | Path) -> tuple[DalleEncoder, DalleDecoder | None]:
@@ -47,22 +44,10 @@ def load_dalle(path: str | Path) -> tuple[DalleEncoder, DalleDecoder | None]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no tokenizer file, is cut short, or its weights are not what its metadata says.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no tokenizer file {path}: make one from published weights with '
-                                '"tools/convert_checkpoint.py dalle", or train one (DalleVAE)')
-    try:
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except SafetensorError as error:
-        raise ValueError(f'{path} is not a whole safetensors file ({error}): make it again') from error
-    if metadata.get('format') != FORMAT:
-        raise ValueError(f'{path} is not a DALL-E tokenizer file: its metadata says format={metadata.get("format")!r}, '
-                         f'expected {FORMAT!r}. Convert other files with "tools/convert_checkpoint.py dalle"')
+    metadata, tensors = read_tokenizer_file(path, FORMAT)
     encoder = _build(path, DalleEncoder, 'encoder', metadata, tensors)
     decoder = _build(path, DalleDecoder, 'decoder', metadata, tensors) if 'decoder' in metadata else None
-    if tensors:
-        raise ValueError(f'{path} holds tensors that belong to no part of a tokenizer: {sorted(tensors)[:4]}')
+    refuse_rest(path, tensors)
     return encoder, decoder
 
 
@@ -85,7 +70,7 @@ def from_published(state_dict: Mapping[str, Tensor]) -> DalleEncoder | DalleDeco
                              f'found {sorted(state_dict)[:4]}')
     sizes = architecture_of(ours)
     part = (DalleDecoder if 'input_dims' in sizes else DalleEncoder)
-    return _load(part, sizes, ours, f'the given {part.__name__}')
+    return build_loaded(part, sizes, ours, f'the given {part.__name__}')
 
 
 def architecture_of(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
@@ -117,19 +102,6 @@ def _our_name(published: str) -> str:
 
 def _build(path: str | Path, part: type[nn.Module], name: str, metadata: dict, tensors: dict[str, Tensor]) -> nn.Module:
     try:
-        sizes = json.loads(metadata[name])
-        keys = [key for key in tensors if key.startswith(f'{name}.')]
-        weights = {key.removeprefix(f'{name}.'): tensors.pop(key) for key in keys}
-        return _load(part, sizes, weights, f'{path}: its {name}')
+        return build_loaded(part, json.loads(metadata[name]), take_part(tensors, name), f'{path}: its {name}')
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f'{path}: the metadata does not describe its {name}: {error!r}') from error
-
-
-def _load(part: type[nn.Module], sizes: dict[str, int], weights: dict[str, Tensor], what: str) -> nn.Module:
-    with torch.device('meta'):
-        module = part(**sizes)
-    try:
-        module.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise ValueError(f'{what} does not hold the weights of {part.__name__}({sizes}): {error}') from error
-    return module.requires_grad_(True)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,20 +9,20 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import broadcast
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from ...registry import MODELS
-from ...structures import Clips
 from ..layers.dalle_blocks import DalleDecoder, DalleEncoder, picture_of, squeeze_range
+from .codebook_signals import codebook_signals
 from .dalle_checkpoint import save_dalle
+from .trainer import TokenizerTrainer
 
 SUBPIXELS_PER_TOKEN = 3 * 8 * 8
 SMALLEST_LOG_SCALE = -5.0  # half a grey level of 8 bits, at middle grey: log(0.5 * 0.8 / 255 / 0.25)
 
 
 @MODELS.register_module()
-class DalleVAE(BaseModel):
+class DalleVAE(TokenizerTrainer):
     """Learns a vocabulary of 8 x 8 pixel patches by rebuilding pictures through a Gumbel softmax. Every frame is one.
 
     The loss is the negative evidence lower bound per colour value: a logit-Laplace likelihood of the pixels plus the
@@ -52,13 +51,14 @@ class DalleVAE(BaseModel):
 
     Source: DALL-E, arXiv:2102.12092, Sec. 2.1 and App. A.2, A.3; defaults are its values.
     """
+    stride = 8
 
     def __init__(self, vocab_size: int, hidden_dims: int, num_blocks: int = 2, input_dims: int = 128,
                  temperature: tuple[float, float] = (1.0, 1 / 16), temperature_iters: int | None = None,
                  kl_weight: float = 6.6, kl_iters: int | None = None, usage_weight: float = 0.0,
                  codebook_init: Literal['data', 'random'] = 'data',
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
-        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
+        super().__init__(data_preprocessor, init_cfg)
         if len(temperature) != 2 or min(temperature) <= 0:
             raise ValueError(f'DalleVAE: temperature must be two positive numbers (start, end), got {temperature}')
         if min(temperature_iters or 1, kl_iters or 1) < 1:
@@ -77,27 +77,6 @@ class DalleVAE(BaseModel):
         self.register_buffer('codebook_is_set', torch.tensor(codebook_init == 'random'))
         self._codebook_is_set = codebook_init == 'random'  # the same on the host: the device is asked once
         self.to(memory_format=torch.channels_last)
-
-    def forward(self, inputs: Mapping[str, Clips] | Clips, data_samples: list | None = None, mode: str = 'tensor'):
-        """mmengine's entry.
-
-        Args:
-            inputs: clips by stream (or of the only stream); the ``frames`` of all streams must have one size.
-            data_samples: not used.
-            mode: ``'loss'``, see :meth:`loss`; ``'tensor'`` for the ids ``(M, H / 8, W / 8)`` of all M frames;
-                ``'predict'`` for their reconstructions from these ids, ``(M, 3, H, W)`` in [0, 1].
-
-        Raises:
-            ValueError: for another mode, or frames that do not fit.
-        """
-        pictures = self.pictures(inputs)
-        if mode == 'loss':
-            return self.loss(pictures)
-        if mode == 'tensor':
-            return self.tokenize(pictures)
-        if mode == 'predict':
-            return self.decode(self.tokenize(pictures))
-        raise ValueError(f"DalleVAE.forward: mode must be 'loss', 'tensor' or 'predict', got {mode!r}")
 
     def loss(self, pictures: Tensor) -> dict[str, Tensor]:
         """The two terms of the bound, and the signals of a healthy codebook.
@@ -122,7 +101,7 @@ class DalleVAE(BaseModel):
             kl=divergence.detach(),
             psnr=-10 * F.mse_loss(picture_of(outputs.detach()), pictures).log10(),
             temperature=torch.tensor(temperature),
-            **self.codebook_signals(logits.detach().argmax(1)))
+            **codebook_signals(logits.detach().argmax(1), self.vocab_size))
 
     def schedule(self) -> tuple[float, float]:
         """Temperature and weight of the divergence at this iteration of the running training."""
@@ -143,14 +122,6 @@ class DalleVAE(BaseModel):
         most = math.log(self.vocab_size)
         return (posterior * log_posterior).sum(1).mean() + most, (mean_posterior * log_mean).sum() + most
 
-    def codebook_signals(self, tokens: Tensor) -> dict[str, Tensor]:
-        """How many ids a batch uses, and how evenly."""
-        counts = torch.zeros(self.vocab_size, device=tokens.device)
-        counts = counts.scatter_add(0, tokens.flatten(), torch.ones_like(tokens.flatten(), dtype=counts.dtype))
-        share = counts / tokens.numel()
-        return dict(codebook_perplexity=torch.special.entr(share).sum().exp(),
-                    codebook_use=(counts > 0).float().mean())
-
     def tokenize(self, pictures: Tensor) -> Tensor:
         """``(M, 3, H, W)`` in [0, 1] -> ``(M, H / 8, W / 8)`` int64."""
         return self.encoder(squeeze_range(pictures)).argmax(1)
@@ -158,22 +129,6 @@ class DalleVAE(BaseModel):
     def decode(self, tokens: Tensor) -> Tensor:
         """``(M, h, w)`` int64 -> ``(M, 3, 8 h, 8 w)`` in [0, 1]."""
         return picture_of(self.decoder.from_embedding(self.decoder.embed(tokens)).float())
-
-    def pictures(self, inputs: Mapping[str, Clips] | Clips) -> Tensor:
-        """All frames of a batch as ``(M, 3, H, W)`` float in [0, 1].
-
-        Raises:
-            ValueError: if a stream has no frames, or sizes differ or are no multiples of 8.
-        """
-        streams = inputs if isinstance(inputs, Mapping) else {'the only one': inputs}
-        for stream, clips in streams.items():
-            if clips.frames is None:
-                raise ValueError(f'DalleVAE learns from frames, and the stream {stream!r} brings none')
-        sizes = {tuple(clips.frames.shape[-2:]) for clips in streams.values()}
-        if len(sizes) > 1 or any(side % 8 for side in min(sizes)):
-            raise ValueError(f'DalleVAE: all frames must have one size, multiples of 8, got {sorted(sizes)}')
-        frames = torch.cat([clips.frames.transpose(1, 2).flatten(0, 1) for clips in streams.values()])
-        return (frames.float() / 255).contiguous(memory_format=torch.channels_last)
 
     def save_tokenizer(self, path: str | Path) -> None:
         """Write the file that ``DalleTokenizer(checkpoint=path)`` reads."""
