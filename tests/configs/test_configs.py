@@ -32,7 +32,8 @@ def published_size(path) -> str:
 
 def small_store(path) -> str:
     """A token store of one video."""
-    writer = TokenStoreWriter(path, dict(tokenizer='', fps=None, frame_interval=1, size=(112, 112), grid=(14, 14), vocab_size=8192))
+    manifest = dict(tokenizer='', fps=None, frame_interval=1, size=(112, 112), grid=(14, 14), vocab_size=8192)
+    writer = TokenStoreWriter(path, manifest)
     writer.write('a', torch.zeros(1, 14, 14, dtype=torch.long))
     writer.close()
     return str(path)
@@ -56,7 +57,8 @@ def test_configs__parts_exist(path, tmp_path):
 
 
 @pytest.mark.parametrize(('path', 'millions'), [
-    ('configs/bevt_swin_b.py', 87.64), ('configs/bevt_swin_b_stored.py', 87.64), ('configs/bevt_swin_b_image.py', 86.7), ('configs/vimpac_large_128.py', 210.11)])
+    ('configs/bevt_swin_b.py', 87.64), ('configs/bevt_swin_b_stored.py', 87.64), ('configs/bevt_swin_b_image.py', 86.7),
+    ('configs/vimpac_large_128.py', 210.11)])
 def test_configs__full_size_models_have_the_published_size(path, millions, tmp_path):
     model = Config.fromfile(ROOT / path).model
     if 'tokenizer' in model:
