@@ -3,7 +3,7 @@ _base_ = ['base.py']
 
 load_from = f'{_base_.ROOT}/bevt_image/last.pth'  # inflated to 3D while it loads
 
-max_epochs = max(1, round(10 * _base_.SCALE))
+max_epochs = max(1, round(16 * _base_.SCALE))
 model = dict(
     type='ssvideo.Pretrainer',
     data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),

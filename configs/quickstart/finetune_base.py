@@ -2,7 +2,7 @@
 _base_ = ['base.py']
 
 NUM_CLASSES = int('{{$QUICKSTART_CLASSES:10}}')
-max_epochs = max(1, round(10 * _base_.SCALE))
+max_epochs = max(1, round(12 * _base_.SCALE))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
