@@ -137,15 +137,6 @@ def test_dalle_vae__sets_the_codebook_once_and_not_after_loading(tmp_path):
     assert torch.equal(other.encoder.head.weight, set_once)
 
 
-@pytest.fixture
-def one_thread():
-    """Threads of tiny convolutions mostly wait for each other, which on a busy machine takes a hundred times as long."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
-
 def test_dalle_vae__learns_and_becomes_a_tokenizer(tmp_path, one_thread):
     torch.manual_seed(0)
     frames = torch.randint(0, 256, (8, 3, 2, 4, 4))  # plain patches of 8 x 8, each in a colour of its own

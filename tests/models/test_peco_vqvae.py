@@ -164,15 +164,6 @@ def test_peco_vqvae__checkpoints_leave_the_perceptual_network_out():
     model.load_state_dict(state)
 
 
-@pytest.fixture
-def one_thread():
-    """Threads of tiny convolutions mostly wait for each other, which on a busy machine takes a hundred times as long."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
-
 def test_peco_vqvae__learns(one_thread):
     frames = torch.randint(0, 256, (8, 3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
     frames = frames.repeat_interleave(8, -1).repeat_interleave(8, -2).byte()  # plain patches, each in a colour of its own
