@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ...models.pretrainer import Pretrainer
 from ...registry import HOOKS, MODELS
 from ...structures import Clips
 from ...visualization import draw_masks, draw_reconstructions
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -51,7 +51,7 @@ class PicturesHook(Hook):
     @torch.no_grad()
     def draw(self, runner: Runner) -> None:
         """Draw the last batch."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         was_training = model.training
         model.eval()
         folder = Path(runner.work_dir) / 'pictures'

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from ...registry import HOOKS
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -27,17 +27,13 @@ class SaveTokenizerHook(Hook):
         Raises:
             ValueError: if the model makes no tokenizer.
         """
-        if not hasattr(_model_of(runner), 'save_tokenizer'):
-            raise ValueError(f'SaveTokenizerHook: {type(_model_of(runner)).__name__} makes no tokenizer (it has no '
+        if not hasattr(bare_model(runner), 'save_tokenizer'):
+            raise ValueError(f'SaveTokenizerHook: {type(bare_model(runner)).__name__} makes no tokenizer (it has no '
                              'save_tokenizer); use it with DalleVAE or PecoVQVAE')
 
     def after_train(self, runner) -> None:
         """Write the file, on the main process."""
         if is_main_process():
             path = Path(runner.work_dir) / self.out
-            _model_of(runner).save_tokenizer(path)
+            bare_model(runner).save_tokenizer(path)
             runner.logger.info(f'the tokenizer is in {path}')
-
-
-def _model_of(runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
