@@ -47,9 +47,25 @@ class Features:
     Args:
         maps: fine to coarse, un-normalised, each ``(N, t_i, h_i, w_i, C_i)``.
         summary: ``(N, C)``, one vector per clip: [CLS], or the mean of the normalised last map.
+        compared: ``(M, N, C)``, the summaries of M batches that are compared together, of which this is one; the
+            gradient flows into this batch's and is M times as large, because the M parts of it are averaged.
+            ``None`` where the batch of this step is compared alone.
     """
     maps: tuple[Tensor, ...]
     summary: Tensor
+    compared: Tensor | None = None
+
+
+@dataclass
+class ComparedBatches:
+    """M batches that are compared together, though each is encoded in a step of its own (or by another process).
+
+    Args:
+        summaries: ``(M, N, C)`` without gradient, by stream and by ``Objective.inputs``.
+        place: which of the M is the batch of this step.
+    """
+    summaries: dict[tuple[str, str], Tensor]
+    place: int
 
 
 @dataclass

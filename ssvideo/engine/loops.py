@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from ..datasets.draw_sampler import draw_seed
 from ..registry import LOOPS
+from .cached_summaries import compare_batches, num_batches_compared
+from .hooks.bare_model import bare_model
 from .streams import ZippedLoader
 
 
@@ -22,6 +25,9 @@ class StreamTrainLoop(EpochBasedTrainLoop):
     number of the draw; what the model draws, of the rank and the iteration. A run resumed at an iteration, in
     the middle of an epoch too, goes on as the uninterrupted one would have, without loading what went before, if the
     number of processes and the batch sizes are the same.
+
+    Where an objective compares more videos than a batch holds (``num_pairs``), the batches that it compares are loaded
+    ahead and encoded once more; see :func:`compare_batches`.
 
     Args:
         runner: the runner.
@@ -39,7 +45,7 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         if not isinstance(dataloader, ZippedLoader):
             dataloader = self._build_streams(runner, dataloader)
         super().__init__(runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals)
-        self._batches = None
+        self._steps = None
 
     @staticmethod
     def _build_streams(runner, configs) -> ZippedLoader:
@@ -49,7 +55,7 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         for loader in loaders.values():
             if hasattr(loader.dataset, 'log_broken_to'):
                 loader.dataset.log_broken_to(runner.work_dir)
-        return ZippedLoader(loaders)
+        return ZippedLoader(loaders, _accumulative_counts(runner))
 
     def run(self) -> torch.nn.Module:
         """Train from the current iteration, which is not 0 in a resumed run, to the last epoch."""
@@ -59,25 +65,57 @@ class StreamTrainLoop(EpochBasedTrainLoop):
                 f'the checkpoint was written at iteration {self._iter} in epoch {self._epoch}, but an epoch now has '
                 f'{len(self.dataloader)} iterations: resume with the same data, batch size and number of processes, or '
                 'start anew from its weights with load_from')
-        self._batches = self.dataloader.batches(self._iter)
+        self._go_back_to_optimiser_step()
+        self._steps = self._compared_steps()
         try:
             return super().run()
         finally:
-            self._batches.close()
+            self._steps.close()
 
     def run_epoch(self) -> None:
         """Train to the end of the current epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for index in range(self._iter - self._epoch * len(self.dataloader), len(self.dataloader)):
-            batch = next(self._batches)
-            self._seed_model()
-            self.run_iter(index, batch)
+            batch, comparing = next(self._steps)
+            self._seed_model(self._iter)
+            with comparing:
+                self.run_iter(index, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _seed_model(self) -> None:
-        seed = draw_seed(self.runner.seed, get_rank(), self._iter, 'model')
+    def _go_back_to_optimiser_step(self) -> None:
+        if rest := self._iter % _accumulative_counts(self.runner):
+            self.runner.logger.warning(
+                f'the checkpoint was written {rest} iteration(s) after an optimiser step, and gradients are not saved: '
+                'these iterations are done again. Write checkpoints at the end of an epoch, or at intervals that '
+                'accumulative_counts divides')
+            self._iter -= rest
+            self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, self.max_iters)
+
+    def _compared_steps(self) -> Iterator[tuple[dict, AbstractContextManager]]:
+        """Yield each batch, and the context to train on it."""
+        model = bare_model(self.runner)
+        size = num_batches_compared(model, self.dataloader, _accumulative_counts(self.runner))
+        batches = self.dataloader.batches(self._iter)
+        try:
+            while size == 1:
+                yield next(batches), nullcontext()
+            while True:
+                ahead = [next(batches) for _ in range(size)]
+                for batch, compared in zip(ahead, compare_batches(self.runner, ahead, self._seed_model)):
+                    yield batch, model.comparing(compared)
+        finally:
+            batches.close()
+
+    def _seed_model(self, iteration: int) -> None:
+        seed = draw_seed(self.runner.seed, get_rank(), iteration, 'model')
         random.seed(seed)
         np.random.seed((seed & 0xFFFFFFFF, seed >> 32))
         torch.manual_seed(seed)
+
+
+def _accumulative_counts(runner) -> int:
+    """Batches of an optimiser step; the runner's wrapper is a config until it trains."""
+    wrapper = runner.optim_wrapper
+    return wrapper.get('accumulative_counts', 1) if isinstance(wrapper, Mapping) else wrapper._accumulative_counts

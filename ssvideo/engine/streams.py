@@ -16,12 +16,14 @@ class ZippedLoader:
 
     Args:
         loaders: by the name of the stream, in order; each samples with a ``DrawSampler``.
+        accumulative_counts: batches of an optimiser step. An epoch is a whole number of steps: a checkpoint at its
+            end holds no half of one, whose gradients would be lost. What is left over begins the next epoch.
 
     Raises:
-        ValueError: if there is no loader, or one samples otherwise.
+        ValueError: if there is no loader, one samples otherwise, or an epoch is not even one optimiser step.
     """
 
-    def __init__(self, loaders: Mapping[str, DataLoader]):
+    def __init__(self, loaders: Mapping[str, DataLoader], accumulative_counts: int = 1):
         if not loaders:
             raise ValueError('no stream: train_dataloader=dict(video=dict(dataset=..., sampler=..., batch_size=...))')
         for name, loader in loaders.items():
@@ -33,13 +35,17 @@ class ZippedLoader:
                                  f'than its batch size {loader.batch_size}, and drop_last=True')
         self.loaders = dict(loaders)
         first = next(iter(self.loaders.values()))
+        self._length = len(first) // accumulative_counts * accumulative_counts
+        if not self._length:
+            raise ValueError(f'an epoch has {len(first)} batches, fewer than the accumulative_counts='
+                             f'{accumulative_counts} of an optimiser step')
         self.dataset, self.sampler = first.dataset, first.sampler
         self.batch_sampler, self.batch_size = first.batch_sampler, first.batch_size
         self.num_workers = first.num_workers
 
     def __len__(self) -> int:
-        """Batches in an epoch of the first stream."""
-        return len(next(iter(self.loaders.values())))
+        """Batches in an epoch of the first stream, those of whole optimiser steps."""
+        return self._length
 
     def batches(self, start: int) -> Iterator[dict]:
         """Yield ``{stream: batch}`` without end, from batch number ``start`` on; nothing before it is loaded.

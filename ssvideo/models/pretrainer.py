@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from mmengine.dist import get_rank
@@ -11,8 +12,9 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from ..structures import PAD, Clips, Features, MaskedTokens
+from ..structures import PAD, Clips, ComparedBatches, Features, MaskedTokens
 from .backbones.base import Backbone
+from .layers.gather import put_live
 from .layers.resize_pixels import resize_pixels
 from .objectives.base import Objective
 from .tokenizers.base import Tokenizer
@@ -54,6 +56,7 @@ class Pretrainer(BaseModel):
         self.stream_weights = dict.fromkeys(maskers, 1.0) | dict(stream_weights or {})
         self._check_streams()
         self._num_losses = 0
+        self._compared: ComparedBatches | None = None
         self.register_state_dict_post_hook(_drop_tokenizers)
         self.register_load_state_dict_pre_hook(_keep_own_tokenizers)
 
@@ -66,6 +69,7 @@ class Pretrainer(BaseModel):
             mask = self.draw_mask(stream, clips)
             targets = self.tokenize(stream, clips, mask)
             features = self.encode(stream, clips, targets, mask)
+            losses.update(self._join_compared(stream, features))
             for name, objective in self.objectives_of(stream):
                 terms = objective(features[objective.inputs], targets[objective.target or self.default_target])
                 losses.update(self.named(stream, name, terms))
@@ -121,6 +125,42 @@ class Pretrainer(BaseModel):
         weight = self.stream_weights[stream] * self.objectives[name].loss_weight
         terms = terms | dict(loss=terms['loss'] * weight)
         return {f'{stream}_{name}_{term}': value for term, value in terms.items()}
+
+    # --------------------------------------------------------------------- objectives that compare more than a batch
+
+    @torch.no_grad()
+    def summarize(self, batch: Mapping[str, Clips]) -> dict[tuple[str, str], Tensor]:
+        """The summaries ``(N, C)`` that objectives with ``num_pairs`` compare, by stream and ``Objective.inputs``.
+
+        All streams are encoded as :meth:`loss` encodes them, so that dropout draws the same from the same seed.
+        """
+        found = {}
+        for stream, clips in batch.items():
+            mask = self.draw_mask(stream, clips)
+            targets = self.tokenize(stream, clips, mask) if self.backbone.reads == 'tokens' else {}
+            features = self.encode(stream, clips, targets, mask)
+            kinds = {objective.inputs for _, objective in self.objectives_of(stream) if objective.num_pairs}
+            found |= {(stream, kind): features[kind].summary for kind in kinds}
+        return found
+
+    @contextmanager
+    def comparing(self, batches: ComparedBatches) -> Iterator[None]:
+        """Within this context a batch's clips are compared with those of the other ``batches``, too."""
+        self._compared = batches
+        try:
+            yield
+        finally:
+            self._compared = None
+
+    def _join_compared(self, stream: str, features: dict[str, Features]) -> dict[str, Tensor]:
+        """Fill in ``Features.compared``; ``cache_error`` is 0 while both encodings of a clip are the same."""
+        metrics = {}
+        for kind, found in features.items():
+            if self._compared and (stream, kind) in self._compared.summaries:
+                cached, place = self._compared.summaries[stream, kind], self._compared.place
+                found.compared = put_live(found.summary, cached, place)
+                metrics[f'{stream}_cache_error'] = (found.summary.detach() - cached[place]).abs().max()
+        return metrics
 
     # ------------------------------------------------------------------------------------------- what the flow asks
 

@@ -1,4 +1,4 @@
-"""Gather the rows of all processes so that gradients flow back."""
+"""Bring together rows of all processes, or of several steps, so that gradients flow back."""
 from __future__ import annotations
 
 import torch
@@ -35,3 +35,35 @@ def gather_stack(x: Tensor) -> Tensor:
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return x.unsqueeze(0)
     return _GatherStack.apply(x)
+
+
+class _PutLive(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, cached: Tensor, place: int) -> Tensor:
+        ctx.place = place
+        stacked = cached.clone()
+        stacked[place] = x
+        return stacked
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad[ctx.place] * len(grad), None, None
+
+
+def put_live(x: Tensor, cached: Tensor, place: int) -> Tensor:
+    """Put rows that carry a gradient among cached ones that do not, for a loss over the rows of several steps.
+
+    The gradient is that of the one loss, times M, for the reason given in :func:`gather_stack`: each of the M steps
+    (or processes) computes the whole loss and contributes only what runs through its own rows, and the M are averaged.
+
+    Args:
+        x: the rows of this step.
+        cached: ``(M, *x.shape)``, of the same type.
+        place: which of the M they are.
+
+    Returns:
+        ``(M, *x.shape)``.
+
+    Source: gradient caching, arXiv:2101.06983.
+    """
+    return _PutLive.apply(x, cached, place)

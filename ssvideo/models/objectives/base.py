@@ -25,7 +25,13 @@ class Objective(BaseModule):
         target: name of the tokenizer that makes the targets, where there are several.
         streams: names of the streams to serve; ``None`` serves all.
         loss_weight: factor of the loss in the sum.
+
+    Attributes:
+        num_pairs: videos of two clips that the loss compares at once, where that may be more than a batch. The loop
+            then sees to it that ``Features.compared`` holds their summaries. ``None``: what a batch holds.
     """
+
+    num_pairs: int | None = None
 
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer | None = None,
                  inputs: Literal['masked', 'clean'] = 'masked', target: str | None = None,

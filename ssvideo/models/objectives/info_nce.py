@@ -49,6 +49,11 @@ class InfoNCE(Objective):
     the whole batch (see :func:`gather_stack`). Every process needs the same number of clips. In evaluation a process
     contrasts its own clips.
 
+    With ``num_pairs`` the same holds for the batches of several steps, whatever their size: a loss over all of them
+    needs the summaries of all before the first backward pass. ``StreamTrainLoop`` encodes these batches twice, once
+    without a gradient (:class:`~ssvideo.structures.ComparedBatches`). The projector's running statistics, which only
+    evaluation reads, then move once for each batch.
+
     Args:
         backbone: its last ``channels`` are the width of ``Features.summary``; see :class:`Objective`.
         tokenizer: not used.
@@ -57,19 +62,22 @@ class InfoNCE(Objective):
         hidden_dims: hidden width of the projector.
         out_dims: width that is contrasted.
         weight: the paper's alpha; 0.5 to 1 (Table 16).
+        num_pairs: the paper's n, pairs contrasted at once: a multiple of batch size x processes, and a divisor of the
+            pairs of an optimiser step. ``None``: batch size x processes.
         inputs: features of masked (the paper's choice) or of clean clips (Table 8).
         target: not used.
         streams: streams to serve, each of two views.
         loss_weight: factor of the loss, as every objective has it.
 
     Raises:
-        ValueError: if ``num_layers`` or ``temperature`` is not positive.
+        ValueError: if ``num_layers``, ``temperature`` or ``num_pairs`` is not positive.
 
     Source: VIMPAC, arXiv:2106.11250, Sec. 3.2, App. A.2, B.2 and C.
     """
 
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer | None = None, temperature: float = 0.2,
                  num_layers: int = 3, hidden_dims: int = 4096, out_dims: int = 256, weight: float = 1.0,
+                 num_pairs: int | None = None,
                  inputs: Literal['masked', 'clean'] = 'masked', target: str | None = None,
                  streams: Sequence[str] | None = None, loss_weight: float = 1.0) -> None:
         super().__init__(backbone, tokenizer, inputs=inputs, target=target, streams=streams, loss_weight=loss_weight)
@@ -77,6 +85,9 @@ class InfoNCE(Objective):
             raise ValueError(f'InfoNCE: num_layers must be at least 1, got {num_layers}')
         if temperature <= 0:
             raise ValueError(f'InfoNCE: temperature must be positive, got {temperature}')
+        if num_pairs is not None and num_pairs < 1:
+            raise ValueError(f'InfoNCE: num_pairs must be positive, or None for what a batch holds; got {num_pairs}')
+        self.num_pairs = num_pairs
         self.temperature = temperature
         self.weight = weight
         self.projector = build_projector(backbone.channels[-1], num_layers, hidden_dims, out_dims)
@@ -90,11 +101,15 @@ class InfoNCE(Objective):
         if masked.num_views != 2:
             raise ValueError(f'InfoNCE contrasts two clips of each video, but this stream has {masked.num_views} '
                              'view(s); draw two clips, or name the streams to serve with streams=(...)')
-        pairs = features.summary.unflatten(0, (2, -1))  # (2, B, C)
-        if self.training:
-            pairs = gather_stack(pairs).transpose(0, 1)  # (2, processes, B, C)
-        terms = info_nce(self.projector(pairs.reshape(-1, pairs.shape[-1])), self.temperature)
+        summaries = self._everyone(features).unflatten(1, (2, -1)).transpose(0, 1)  # (2, M, B, C)
+        terms = info_nce(self.projector(summaries.flatten(0, 2)), self.temperature)
         return terms | {'loss': self.weight * terms['loss']}
+
+    def _everyone(self, features: Features) -> Tensor:
+        """``(M, N, C)``: the summaries to compare, of M processes or steps."""
+        if features.compared is not None:
+            return features.compared
+        return gather_stack(features.summary) if self.training else features.summary.unsqueeze(0)
 
 
 def build_projector(in_dims: int, num_layers: int, hidden_dims: int, out_dims: int) -> nn.Sequential:
