@@ -1,4 +1,5 @@
 """Every component of a model, registered in ``ssvideo.registry.MODELS``."""
+from ..utils import mmengine_safetensors  # noqa: F401  (load_from and init_cfg take safetensors from here on)
 from . import backbones, decoders, maskers, objectives, tokenizers  # noqa: F401
 from .classifier import ClipClassifier
 from .preprocessor import ClipPreprocessor

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from ...utils.files import write_whole
+from ...utils.safetensors_file import read_safetensors, write_safetensors
 
 
 def write_tokenizer_file(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -20,8 +18,7 @@ def write_tokenizer_file(path: str | Path, tensors: Mapping[str, Tensor], metada
         tensors: weights by name, stored as float32.
         metadata: text by name; ``format`` says who can read the file.
     """
-    plain = {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()}
-    write_whole(path, save(plain, dict(metadata)))
+    write_safetensors(path, {name: value.float() for name, value in tensors.items()}, metadata)
 
 
 def format_of(path: str | Path) -> str | None:
@@ -53,12 +50,7 @@ def _read(path: str | Path, with_tensors: bool) -> tuple[dict[str, str], dict[st
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no tokenizer file {path}: make one from published weights with '
                                 '"tools/convert_checkpoint.py dalle", or train one (configs/tokenizers)')
-    try:
-        with safe_open(path, framework='pt') as file:
-            names = file.keys() if with_tensors else ()
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise ValueError(f'{path} is not a whole safetensors file ({error}): make it again') from error
+    return read_safetensors(path, with_tensors)
 
 
 def take_part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
