@@ -2,17 +2,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for custom_imports=['plugins.x'] from anywhere
 
+from mmengine.config import Config  # noqa: E402
+
 from ssvideo.engine.launch import build_runner, common_arguments, load_config  # noqa: E402
-from ssvideo.engine.seeds import train_seeds  # noqa: E402
+from ssvideo.engine.repeats import train_repeats  # noqa: E402
 
 
-def parse_args() -> argparse.Namespace:
-    """The command line; mmaction2's words, and ``--seeds``."""
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; mmaction2's words, ``--seeds`` and ``--splits``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
@@ -21,16 +24,34 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-validate', action='store_true', help='no validation while training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     parser.add_argument('--seed', type=int, help='random seed; default: the one in the config')
-    parser.add_argument('--seeds', type=int, nargs='+',
-                        help='train once for each seed, in one process; results.json collects the last validations')
+    repeats = parser.add_mutually_exclusive_group()
+    repeats.add_argument('--seeds', type=int, nargs='+',
+                         help='train once for each seed, in one process; results.json collects the last validations')
+    repeats.add_argument('--splits', type=int, nargs='+', help='the same for splits of the data (configs that read SPLIT)')
     common_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args(argv)
+    if (args.seeds or args.splits) and args.resume not in (None, 'auto'):
+        parser.error(f'--seeds and --splits resume each run from its own latest checkpoint: leave out {args.resume}')
+    return args
 
 
-def main() -> None:
-    """Train, and say where the results are."""
-    args = parse_args()
+def read_config(args: argparse.Namespace, seed: int | None = None, split: int | None = None) -> Config:
+    """The config with the words of the command line.
+
+    Args:
+        args: the words.
+        seed: stands above that of the config; None leaves it.
+        split: of the data, which the config reads from the environment's ``SPLIT``; None leaves it.
+
+    Raises:
+        ValueError: if a split is asked for, and the config does not read it.
+    """
+    if split is not None:
+        os.environ['SPLIT'] = str(split)
     cfg = load_config(args)
+    if split is not None and cfg.get('SPLIT') != split:
+        raise ValueError(f"--splits: {args.config} has no splits; one that has says SPLIT = int('{{{{$SPLIT:1}}}}') and names "
+                         'its lists after it')
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -39,13 +60,22 @@ def main() -> None:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
     if args.resume:
         cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    return cfg
+
+
+def main() -> None:
+    """Train, and say where the results are."""
+    args = parse_args()
     if args.seeds:
-        train_seeds(cfg, args.seeds)
+        train_repeats('seed', {seed: read_config(args, seed) for seed in args.seeds})
+    elif args.splits:
+        train_repeats('split', {split: read_config(args, args.seed, split) for split in args.splits})
     else:
+        cfg = read_config(args, args.seed)
         build_runner(cfg).train()
-    print(f'Finished {args.config}: logs, checkpoints and curves are in {cfg.work_dir}')
+        print(f'Finished {args.config}: logs, checkpoints and curves are in {cfg.work_dir}')
 
 
 if __name__ == '__main__':

@@ -5,9 +5,11 @@ import random
 import pytest
 import torch
 
+import ssvideo.models  # noqa: F401
 from ssvideo.datasets.token_clips import TokenClips
 from ssvideo.datasets.token_codec import ZLIB
 from ssvideo.datasets.token_store import TokenStore, TokenStoreWriter
+from ssvideo.registry import MODELS
 from ssvideo.structures import PAD
 
 MANIFEST = dict(tokenizer='abc', fps=2.0, size=(16, 24), grid=(2, 3), vocab_size=8192)
@@ -121,3 +123,24 @@ def test_token_clips__refuse_views_of_different_videos_or_settings(tmp_path):
     (tmp_path / 'a' / 'manifest.json').unlink()
     with pytest.raises(ValueError, match='no finished token store'):
         TokenClips([tmp_path / 'a', tmp_path / 'd'], clip_len=1)
+
+
+def test_token_clips__ten_clips_of_three_crops_are_averaged_video_by_video(tmp_path):
+    """VIMPAC's test: the views of a video, as TokenClips gives them, are those that ClipClassifier takes for one video."""
+    crops = [write(tmp_path / crop, offset=1000 * number) for number, crop in enumerate(('top_left', 'center', 'bottom_right'))]
+    clips = TokenClips(crops, clip_len=2, num_clips=10, test_mode=True)
+    items = [clips[index] for index in range(3)]
+    assert [item['data_samples'].views for item in items] == [[0] * 10 + [1] * 10 + [2] * 10] * 3
+    assert all(item['tokens'].shape == (30, 2, 2, 3) for item in items)
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='ClipClassifier', num_classes=5, dropout=0.0, backbone=dict(
+        type='DividedTransformer', grid=(2, 2, 3), embed_dims=8, num_layers=1, num_heads=2))).eval()
+    for parameter in model.parameters():  # so that clips differ
+        torch.nn.init.normal_(parameter)
+    batch = dict(tokens=[item['tokens'] for item in items], data_samples=[item['data_samples'] for item in items])
+    with torch.no_grad():
+        samples = model.test_step(batch)
+        for item, sample in zip(items, samples):
+            single = torch.stack([model(clip[None]).softmax(1)[0] for clip in item['tokens']])  # (30, classes)
+            assert torch.allclose(sample.pred_score, single.mean(0), atol=1e-6)
+    assert not torch.allclose(samples[0].pred_score, samples[1].pred_score, atol=1e-2)

@@ -1,0 +1,20 @@
+# VIMPAC Large-Half on HMDB51. Published: 65.9 %, the mean of three splits (Table 1). arXiv:2106.11250, Sec. 4.2 and Table 11.
+#     tools/dist_train.sh configs/finetune/vimpac_large_hmdb51.py 8 --splits 1 2 3
+_base_ = ['../_base_/vimpac/finetune.py']
+
+SPLIT = int('{{$SPLIT:1}}')  # 1, 2 or 3
+STORE = f'data/hmdb51/tokens_{_base_.SIZE}'  # FINETUNE_SET=hmdb51, configs/tokenizers/tokens_vimpac_finetune.py
+TRAIN, TEST = f'data/hmdb51/train_{SPLIT}.txt', f'data/hmdb51/test_{SPLIT}.txt'  # lines of name and label
+PRETRAINED = 'work_dirs/vimpac_large_256/epoch_100.pth'
+
+max_epochs = 50  # Table 11: 1.4 thousand steps
+model = dict(num_classes=51, backbone=dict(_base_.LARGE, init_cfg=dict(checkpoint=PRETRAINED)))
+
+train_dataloader = dict(dataset=dict(store=STORE, labels=TRAIN, expect=dict(fps=4)))  # Sec. 4.2: 4 FPS
+test_dataloader = dict(dataset=dict(store=[f'{STORE}/{crop}' for crop in _base_.SPATIAL_CROPS], labels=TEST, expect=dict(fps=4)))
+val_dataloader = test_dataloader
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=5e-5))  # Table 11, Large-Half
+param_scheduler = [
+    dict(_base_.warm_up, end=0.1 * max_epochs),
+    dict(_base_.decay, begin=0.1 * max_epochs, end=max_epochs)]
