@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .reconstructions import check_frames, draw_reconstructions
+from .frames import check_frames
+from .reconstructions import draw_reconstructions
 
-SHADE = np.array([214, 214, 214], np.float32)
-SHADE_OPACITY = 0.88
-EDGE = np.array([255, 255, 255], np.float32)  # between hidden tokens, so that each is seen
+SHADE = np.array([214, 214, 214], np.uint8)  # opaque: nothing of a hidden pixel shines through
+EDGE = np.array([255, 255, 255], np.uint8)  # between hidden tokens, so that each is seen
 
 
 def draw_masks(frames: np.ndarray, mask: np.ndarray, path: str | os.PathLike, title: str = '',
@@ -40,13 +40,14 @@ def draw_masks(frames: np.ndarray, mask: np.ndarray, path: str | os.PathLike, ti
 
 
 def shade(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Grey the hidden tokens of ``(T, H, W, 3)`` uint8 frames; each pixel belongs to the token at its place."""
+    """Cover the hidden tokens of ``(T, H, W, 3)`` uint8 frames; each pixel belongs to the token at its place.
+
+    What comes out does not depend on the pixels beneath the mask.
+    """
     index, edges = [], np.zeros(frames.shape[1:3], bool)
     for axis in range(3):
         index.append(np.arange(frames.shape[axis]) * mask.shape[axis] // frames.shape[axis])
     if min(frames.shape[1] // mask.shape[1], frames.shape[2] // mask.shape[2]) >= 6:  # narrower tokens would vanish
         edges = (np.diff(index[1], prepend=index[1][0]) > 0)[:, None] | (np.diff(index[2], prepend=index[2][0]) > 0)
     hidden = mask[np.ix_(*index)]  # (T, H, W)
-    shaded = frames * (1 - SHADE_OPACITY) + SHADE * SHADE_OPACITY
-    shaded = np.where(edges[..., None], EDGE, shaded)
-    return np.where(hidden[..., None], shaded, frames).round().astype(np.uint8)
+    return np.where(hidden[..., None], np.where(edges[..., None], EDGE, SHADE), frames)

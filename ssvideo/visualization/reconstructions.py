@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..utils.files import write_whole
+from .frames import check_moments
 
 FRAME_INCHES = 1.15
 LETTER_INCHES = 0.078  # of the labels' font, on average
@@ -21,7 +22,7 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
     """Draw one labelled row of frames for each entry, all at the same moments.
 
     Args:
-        rows: label to ``(T, H, W, 3)`` uint8 RGB; all of one T, H and W may differ.
+        rows: label, of one or more lines, to ``(T, H, W, 3)`` uint8 RGB; all of one T, H and W may differ.
         path: PNG to write.
         title: above the picture.
         num_columns: frames drawn at most, spread evenly over T.
@@ -32,18 +33,11 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
     Raises:
         ValueError: if the rows are no uint8 frames or differ in T.
     """
-    if not rows:
-        raise ValueError('rows is empty: expected at least one row of frames')
-    for label, frames in rows.items():
-        check_frames(frames, f'rows[{label!r}]')
-    lengths = {label: len(frames) for label, frames in rows.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f'rows differ in frames, {lengths}: repeat or choose frames so that columns show one moment')
-    num_frames = next(iter(lengths.values()))
+    num_frames = check_moments(rows)
     moments = np.unique(np.linspace(0, num_frames - 1, min(num_columns, num_frames)).round().astype(int))
 
     top = TITLE_INCHES if title else 0.08
-    label_width = 0.3 + LETTER_INCHES * max(len(label) for label in rows)
+    label_width = 0.3 + LETTER_INCHES * max(len(line) for label in rows for line in label.split('\n'))
     width, height = label_width + FRAME_INCHES * len(moments), top + 0.22 + FRAME_INCHES * len(rows)
     figure = Figure(figsize=(width, height), facecolor='white')
     for row, (label, frames) in enumerate(rows.items()):
@@ -54,7 +48,7 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
             left = label_width + FRAME_INCHES * column
             axes = figure.add_axes((left / width, bottom / height, 0.97 * FRAME_INCHES / width,
                                     0.97 * FRAME_INCHES / height))
-            axes.imshow(frames[moment], interpolation='nearest')
+            axes.imshow(frames[moment], interpolation='antialiased')
             axes.axis('off')
             if row == len(rows) - 1:
                 figure.text((left + FRAME_INCHES / 2) / width, 0.07 / height, f'frame {moment}', ha='center',
@@ -62,13 +56,6 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
     if title:
         figure.text(0.1 / width, 1 - 0.12 / height, title, ha='left', va='top', fontsize=11, fontweight='bold')
     return save_figure(figure, path)
-
-
-def check_frames(frames: np.ndarray, name: str) -> None:
-    """Raise ``ValueError`` unless ``frames`` is ``(T, H, W, 3)`` uint8 with T > 0."""
-    shape, dtype = getattr(frames, 'shape', None), getattr(frames, 'dtype', type(frames))
-    if shape is None or len(shape) != 4 or shape[-1] != 3 or not len(frames) or dtype != np.uint8:
-        raise ValueError(f'{name}: got {dtype} of shape {shape}, expected uint8 RGB frames (T, H, W, 3)')
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> Path:

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from ssvideo.visualization import draw_masks
-from ssvideo.visualization.masks import EDGE, SHADE, SHADE_OPACITY, shade
+from ssvideo.visualization.masks import EDGE, SHADE, shade
 
 
 def test_shade__each_pixel_follows_the_token_at_its_place():
@@ -14,10 +14,18 @@ def test_shade__each_pixel_follows_the_token_at_its_place():
     mask = rng.random((4, 3, 3)) < 0.5
     shaded = shade(frames, mask)
     for t, y, x in np.ndindex(8, 12, 9):
-        pixel = frames[t, y, x].astype(float)
-        if mask[t // 2, y // 4, x // 3]:  # frames are doubled, tokens are 4 x 3 pixels: too narrow for edges
-            pixel = pixel * (1 - SHADE_OPACITY) + SHADE * SHADE_OPACITY
-        np.testing.assert_allclose(shaded[t, y, x], pixel, atol=0.51)
+        hidden = mask[t // 2, y // 4, x // 3]  # frames are doubled, tokens are 4 x 3 pixels: too narrow for edges
+        assert np.array_equal(shaded[t, y, x], SHADE if hidden else frames[t, y, x])
+
+
+def test_shade__nothing_of_a_hidden_pixel_shines_through():
+    rng = np.random.default_rng(0)
+    mask = rng.random((2, 4, 4)) < 0.5
+    frames = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    pixels = np.kron(mask, np.ones((1, 8, 8), bool))
+    others = np.where(pixels[..., None], 255 - frames, frames)
+    assert (others != frames).any() and np.array_equal(shade(frames, mask), shade(others, mask))
+    assert {tuple(colour) for colour in shade(frames, mask)[pixels].tolist()} <= {tuple(SHADE), tuple(EDGE)}
 
 
 def test_shade__edges_part_hidden_tokens_and_leave_seen_ones_alone():

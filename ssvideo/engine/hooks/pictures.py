@@ -9,12 +9,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ...apis.reconstruct import Reconstruction, reconstruct_masked
-from ...models.layers.resize_mask import resize_mask
+from ...apis.reconstruct import reconstruct_masked
 from ...models.pretrainer import Pretrainer
 from ...registry import HOOKS, MODELS
 from ...structures import Clips
-from ...visualization import draw_masks, draw_reconstructions
+from ...visualization import draw_masks, draw_reconstructions, to_frames
 from .bare_model import bare_model
 
 
@@ -69,30 +68,18 @@ class PicturesHook(Hook):
         if self.tokenizer is not None:
             tokenizer = MODELS.build(self.tokenizer).to(next(model.parameters()).device)
         for stream, found in reconstruct_masked(model, inputs, tokenizer).items():
-            shown = found.frames if found.frames is not None else to_uint8(found.tokenized)
+            shown = found.tokenized if found.frames is None else found.frames
             for clip in range(len(found.mask)):
                 number = f'_{clip}' if clip else ''
-                draw_masks(_thwc(shown[clip]), found.mask[clip].cpu().numpy(), folder / f'{stream}_masks{number}.png')
-                draw_reconstructions(_rows(found, shown, clip), folder / f'{stream}_reconstruction{number}.png')
-
-
-def _rows(found: Reconstruction, shown: Tensor, clip: int) -> dict:
-    rows = {} if found.frames is None else {'video': _thwc(shown[clip])}
-    return rows | {'tokenizer': _thwc(to_uint8(found.tokenized[clip])), 'hidden': _hide(found, clip),
-                   'predicted': _thwc(to_uint8(found.predicted[clip]))}
-
-
-def _hide(found: Reconstruction, clip: int):
-    pixels = to_uint8(found.tokenized[clip])
-    mask = resize_mask(found.mask[clip:clip + 1], tuple(pixels.shape[1:]))  # (1, T, H', W')
-    return _thwc(pixels.masked_fill(mask, 128))
+                draw_masks(to_frames(shown[clip]), found.mask[clip].cpu().numpy(), folder / f'{stream}_masks{number}.png')
+                draw_reconstructions(found.rows(clip), folder / f'{stream}_reconstruction{number}.png')
 
 
 def _draw_tokenizer(model, inputs: dict[str, Clips], folder: Path) -> None:
-    pictures = model.pictures(inputs)[:8]
+    pictures = model.pictures(inputs)[:8]  # (M, 3, H, W), drawn as the frames of a clip
     rebuilt = model(inputs, mode='predict')[:8]
-    draw_reconstructions({'frames': _nhwc(pictures), 'rebuilt from tokens': _nhwc(rebuilt)},
-                         folder / 'reconstruction.png')
+    draw_reconstructions({'frames': to_frames(pictures.transpose(0, 1)),
+                          'rebuilt from tokens': to_frames(rebuilt.transpose(0, 1))}, folder / 'reconstruction.png')
 
 
 def _first(clips: Clips, num: int) -> Clips:
@@ -100,16 +87,3 @@ def _first(clips: Clips, num: int) -> Clips:
         return None if x is None else x[:num]
 
     return Clips(cut(clips.frames), cut(clips.pixels), cut(clips.tokens), cut(clips.pad))
-
-
-def to_uint8(pixels: Tensor) -> Tensor:
-    """[0, 1] to 0..255."""
-    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _thwc(clip: Tensor):
-    return clip.permute(1, 2, 3, 0).cpu().numpy()
-
-
-def _nhwc(pictures: Tensor):
-    return to_uint8(pictures).permute(0, 2, 3, 1).cpu().numpy()
