@@ -2,28 +2,38 @@
 
     python tools/convert_checkpoint.py dalle encoder.pkl --decoder decoder.pkl dalle.safetensors
     python tools/convert_checkpoint.py vimpac classifier.pt vimpac.safetensors --num-heads 16 --layout 'T,H|W'
+    python tools/convert_checkpoint.py bevt swin_base_bevt.pth bevt.safetensors
+    python tools/convert_checkpoint.py swin2d swin_base_patch4_window7_224.pth swin_b.safetensors
     python tools/convert_checkpoint.py checkpoint CONFIG work_dirs/RUN/epoch_90.pth mine.safetensors
+    python tools/convert_checkpoint.py mmaction mine.safetensors for_mmaction2.pth
 
-What vimpac and checkpoint write, ssvideo.apis.load_pretrained builds and loads; load_from and init_cfg take it, too.
+What vimpac, bevt, swin2d and checkpoint write, ssvideo.apis.load_pretrained builds and loads; load_from takes it, too,
+and so does a backbone's init_cfg=dict(type='Pretrained', checkpoint=OUT, prefix='backbone.').
 """
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
 
 from ssvideo.models.layers.dalle_blocks import DalleDecoder, DalleEncoder  # noqa: E402
 from ssvideo.models.tokenizers.dalle_checkpoint import from_published, save_dalle  # noqa: E402
+from ssvideo.utils.convert_bevt import bevt_model  # noqa: E402
+from ssvideo.utils.convert_swin_2d import read_swin_2d, swin_2d_model  # noqa: E402
 from ssvideo.utils.convert_vimpac import vimpac_model  # noqa: E402
 from ssvideo.utils.dalle_pickle import read_dalle_module  # noqa: E402
+from ssvideo.utils.export_mmaction import mmaction_model  # noqa: E402
+from ssvideo.utils.files import write_whole  # noqa: E402
 from ssvideo.utils.foreign_weights import read_weights  # noqa: E402
-from ssvideo.utils.model_file import ModelFile, source_of  # noqa: E402
+from ssvideo.utils.model_file import ModelFile, read_model_file  # noqa: E402
+from ssvideo.utils.trained_model import trained_model  # noqa: E402
 
 
 def convert_dalle(args: argparse.Namespace) -> None:
@@ -62,21 +72,35 @@ def convert_vimpac(args: argparse.Namespace) -> None:
     save_model(args, vimpac_model(read_weights(args.source), args.num_heads, args.layout))
 
 
+def convert_bevt(args: argparse.Namespace) -> None:
+    """The authors' BEVT, pre-trained or fine-tuned, to a model file."""
+    save_model(args, bevt_model(read_weights(args.source), args.window))
+
+
+def convert_swin_2d(args: argparse.Namespace) -> None:
+    """An image model to a model file."""
+    save_model(args, swin_2d_model(read_swin_2d(args.source)))
+
+
 def convert_trained(args: argparse.Namespace) -> None:
     """A checkpoint of a training and its config to a model file."""
-    cfg = Config.fromfile(args.config)
-    if 'model' not in cfg:
-        raise ValueError(f'{args.config} has no model')
-    config = without_init(cfg.model.to_dict())
-    weights = read_weights(args.source)
-    save_model(args, ModelFile(config, weights.tensors, source_of(weights.path, [f'config: {Path(args.config).name}'])))
+    save_model(args, trained_model(args.config, args.source))
 
 
-def without_init(config):
-    """A config without ``init_cfg``: the file to be written holds the weights itself."""
-    if isinstance(config, dict):
-        return {key: without_init(value) for key, value in config.items() if key != 'init_cfg'}
-    return [without_init(value) for value in config] if isinstance(config, (list, tuple)) else config
+def export_mmaction(args: argparse.Namespace) -> None:
+    """A fine-tuned model to a checkpoint of mmaction2."""
+    if not args.out.endswith('.pth'):
+        raise ValueError(f'mmaction2 reads checkpoints that end in .pth, got {args.out}')
+    file = trained_model(args.config, args.source) if args.config else read_model_file(args.source)
+    model = mmaction_model(file)
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=model.weights), buffer)
+    write_whole(args.out, buffer.getvalue())
+    print(f'wrote {args.out} from {args.source}, {len(model.weights)} weights and buffers')
+    if model.stock_config:
+        options = f' --cfg-options {" ".join(model.options)}' if model.options else ''
+        print(f"  test it with mmaction2's config {model.stock_config}{options}")
+    print(f'  model: {json.dumps(model.config)}')
 
 
 def save_model(args: argparse.Namespace, model: ModelFile) -> None:
@@ -98,19 +122,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     dalle.add_argument('out', help='the tokenizer file to write, .safetensors')
     dalle.add_argument('--decoder', help='needed to turn tokens back into pictures')
     dalle.set_defaults(convert=convert_dalle)
-    vimpac = kinds.add_parser('vimpac', help="the authors' VIMPAC (classifier.pt), pre-trained or fine-tuned")
-    vimpac.add_argument('source', help='a saved state dict, or safetensors')
-    vimpac.add_argument('out', help='the model file to write, .safetensors')
-    vimpac.add_argument('--num-heads', type=int, help='heads of each attention block, all branches together; used where '
-                        'the source does not say; else assumed to be width / 64')
+    vimpac = add_kind(kinds, 'vimpac', convert_vimpac, "the authors' VIMPAC (classifier.pt), pre-trained or fine-tuned")
+    vimpac.add_argument('--num-heads', type=int, help='heads of each attention block, all branches together; used '
+                        'where the source does not say; else assumed to be width / 64')
     vimpac.add_argument('--layout', help="such as 'T,H|W', which is assumed where neither the source nor this says")
-    vimpac.set_defaults(convert=convert_vimpac)
+    bevt = add_kind(kinds, 'bevt', convert_bevt, "the authors' BEVT: pre-trained with its decoder, the encoder alone, "
+                    "or fine-tuned; Video Swin of mmaction2, too")
+    bevt.add_argument('--window', type=int, nargs=3, metavar=('T', 'H', 'W'),
+                      help='window of the blocks, where the size of their bias tables leaves a choice')
+    add_kind(kinds, 'swin2d', convert_swin_2d, "an image model: Microsoft's Swin, timm's, MoBY, BEVT's image stage")
     trained = kinds.add_parser('checkpoint', help='a checkpoint of a training of this package')
     trained.add_argument('config', help='the config it was trained with')
     trained.add_argument('source', help='the checkpoint, .pth')
     trained.add_argument('out', help='the model file to write, .safetensors')
     trained.set_defaults(convert=convert_trained)
+    mmaction = kinds.add_parser('mmaction', help='the other way: a fine-tuned VideoSwin to a checkpoint for mmaction2')
+    mmaction.add_argument('source', help='a model file (.safetensors), or with --config the checkpoint of a training')
+    mmaction.add_argument('out', help='the checkpoint to write, .pth')
+    mmaction.add_argument('--config', help='the config that the checkpoint was trained with')
+    mmaction.set_defaults(convert=export_mmaction)
     return parser.parse_args(argv)
+
+
+def add_kind(kinds, name: str, convert: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    """A sub-command for published weights: SOURCE and OUT."""
+    parser = kinds.add_parser(name, help=text)
+    parser.add_argument('source', help='a checkpoint or a saved state dict, of torch or safetensors')
+    parser.add_argument('out', help='the model file to write, .safetensors')
+    parser.set_defaults(convert=convert)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:

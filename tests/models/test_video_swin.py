@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ssvideo.models.backbones.swin_weights import adapt_swin
 from ssvideo.models.backbones.video_swin import VideoSwin
@@ -157,6 +159,37 @@ def test_adapt__resizes_tables_between_windows(window, other):
     assert (fitted[TABLE] + fitted[TABLE].flip(0)).abs().max() < 1e-6  # and odd functions stay odd
 
 
+@pytest.mark.parametrize('window, other', [((16, 7, 7), (8, 7, 7)), ((8, 7, 7), (16, 7, 7)), ((3, 5, 5), (2, 5, 5))])
+def test_adapt__resizes_tables_in_time_as_the_released_bevt_does(window, other):
+    """SSv2 is fine-tuned at (16, 7, 7) from tables of (8, 7, 7): trilinear, as mmaction's cells are laid out."""
+    sizes, wanted = ([2 * size - 1 for size in shape] for shape in (other, window))
+    table = torch.randn(math.prod(sizes), 2)
+    others = {'patch_embed.proj.weight': torch.zeros(8, 3, 2, 4, 4), 'norm3.weight': torch.ones(1)}
+    fitted, _ = adapt_swin({TABLE: table, **others}, {TABLE: torch.zeros(math.prod(wanted), 2), **others}, window)
+    expected = F.interpolate(table.t().view(1, 2, *sizes), size=wanted, mode='trilinear').view(2, -1).t()
+    torch.testing.assert_close(fitted[TABLE], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize('side', [7, 5, 12])
+def test_adapt__inflates_2d_weights_as_mmaction2_does(tmp_path, side):
+    """Of the same window, and of others; mmaction2 reads Microsoft's file."""
+    from mmaction.models import SwinTransformer3D
+    image_model = scatter(build(window=(1, side, side), patch_size=(1, 4, 4)))
+    image_weights = {name: value for name, value in image_model.state_dict().items() if not name.startswith(OURS_ONLY)}
+    image_weights['patch_embed.proj.weight'] = image_weights['patch_embed.proj.weight'].squeeze(2)
+    for leaf in ('weight', 'bias'):
+        image_weights[f'norm.{leaf}'] = image_weights.pop(f'norm3.{leaf}')
+    torch.save({'model': image_weights}, tmp_path / 'swin.pth')
+    arch = {key: list(value) if isinstance(value, tuple) else value for key, value in SMALL.items()}
+    theirs = SwinTransformer3D(arch, pretrained=str(tmp_path / 'swin.pth'), pretrained2d=True, window_size=(4, 7, 7))
+    theirs.init_weights()
+    ours = build(image_stem=False)
+    ours.load_state_dict(image_weights)
+    for name, value in ours.state_dict().items():
+        if not name.startswith(OURS_ONLY):
+            torch.testing.assert_close(value, theirs.state_dict()[name], atol=1e-6, rtol=1e-5)
+
+
 def test_adapt__reads_2d_swin_and_video_swin_names():
     model = build()
     weights = {name: value for name, value in model.state_dict().items() if not name.startswith(OURS_ONLY)}
@@ -165,6 +198,7 @@ def test_adapt__reads_2d_swin_and_video_swin_names():
     for name in [n for n in weights if n.endswith('bias_table')]:
         weights[name] = torch.randn(23 * 23, weights[name].shape[1])  # window 12 of Swin at 384 px
     weights['layers.0.blocks.1.attn_mask'] = torch.zeros(1)
+    weights['head.weight'] = torch.zeros(1000, 64)
     model.load_state_dict(weights)
     assert torch.equal(model.norm.weight, weights['norm.weight'])
     assert torch.equal(model.patch_embed.proj.weight.sum(2), weights['patch_embed.proj.weight'])

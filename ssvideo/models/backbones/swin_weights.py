@@ -7,24 +7,23 @@ import re
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...utils.swin_names import PATCH_KERNEL, own_names
+
 Window = tuple[int, int, int]
-INDEX_BUFFERS = ('relative_position_index', 'attn_mask')
-PATCH_KERNEL = 'patch_embed.proj.weight'
 
 
 def adapt_swin(weights: dict[str, Tensor], model: dict[str, Tensor],
                window: Window) -> tuple[dict[str, Tensor], list[str]]:
     """Fit weights of a Swin model to a model of another patch depth or window size.
 
-    - Index buffers, which other implementations store, are dropped; a final norm named ``norm`` (2D Swin, Video Swin)
-      is renamed to mmaction2's ``norm<last stage>``.
+    - Names of 2D Swin and Video Swin become ours, see :func:`own_names`.
     - The kernel of one-frame patches is inflated to deeper ones: repeated, divided by the depth. A model with an image
       stem receives the one-frame patch embedding itself as ``patch_embed_2d``, norm included: the image stream of the
       inflated model then computes what the image model computed.
     - Bias tables are repeated in time (2 Td - 1 times) where the image model has one temporal distance; between
-      windows of several frames they are interpolated linearly in time, in space bicubically, the outermost cells of
-      one table going to those of the other as mmaction2 does (``align_corners=False``). A video table for a one-frame
-      window gives its temporal distance 0.
+      windows of several frames they are interpolated: linearly in time as the released BEVT does, bicubically in space
+      as mmaction2 does (both ``align_corners=False``). A video table for a one-frame window gives its temporal distance
+      0.
 
     Args:
         weights: names as in this model, shapes of another.
@@ -35,11 +34,15 @@ def adapt_swin(weights: dict[str, Tensor], model: dict[str, Tensor],
         The fitted weights (``weights`` itself is left as it is), and one line per changed tensor.
 
     Raises:
-        ValueError: if a table or kernel cannot be fitted.
+        ValueError: if a table or kernel cannot be fitted, or the weights lie under a key of their own.
 
     Source: BEVT, arXiv:2112.01529, Sec. 3; Video Swin Transformer, arXiv:2106.13230, Sec. 3.3.
     """
-    fitted, lines = _rename(weights, model)
+    if isinstance(weights.get('model'), dict):
+        raise ValueError('the weights lie under "model", as Microsoft saves 2D Swin and MoBY: convert the file with '
+                         '"tools/convert_checkpoint.py swin2d SOURCE OUT" and load OUT with prefix=\'backbone.\'')
+    final_norm = next(name for name in model if re.fullmatch(r'norm\d+\.weight', name)).removesuffix('.weight')
+    fitted, lines = own_names(weights, final_norm)
     is_image_model = PATCH_KERNEL in fitted and fitted[PATCH_KERNEL].shape[2] == 1
     _inflate_patches(fitted, model, lines)
     for name in [n for n in fitted if n.endswith('relative_position_bias_table') and n in model]:
@@ -50,23 +53,6 @@ def adapt_swin(weights: dict[str, Tensor], model: dict[str, Tensor],
         if source != window:
             fitted[name] = _resize_table(table, source, window)
             lines.append(f'{name}: window {source} -> {window}, {tuple(table.shape)} -> {tuple(wanted)}')
-    return fitted, lines
-
-
-def _rename(weights: dict[str, Tensor], model: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    final_norm = next(name for name in model if re.fullmatch(r'norm\d+\.weight', name)).removesuffix('.weight')
-    indices = [name for name in weights if name.rsplit('.', 1)[-1] in INDEX_BUFFERS]
-    fitted, lines = {}, [f'{len(indices)} buffers of indices dropped, such as {indices[0]}'] if indices else []
-    for name, value in weights.items():
-        if name in indices:
-            continue
-        new_name = f'{final_norm}.{name[5:]}' if name in ('norm.weight', 'norm.bias') else name
-        if new_name != name:
-            lines.append(f'{name}: renamed to {new_name}')
-        if name == PATCH_KERNEL and value.ndim == 4:  # a 2D convolution
-            lines.append(f'{name}: {tuple(value.shape)} -> {tuple(value.unsqueeze(2).shape)}')
-            value = value.unsqueeze(2)
-        fitted[new_name] = value
     return fitted, lines
 
 
