@@ -13,4 +13,5 @@ train_dataloader = dict(video=dict(dataset=dict(pipeline=[
     dict(type='Resize', scale=(-1, 256)),  # as in configs/tokenizers/tokens_bevt.py, like the crop
     dict(type='CenterCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='ssvideo.StoredTokens', store=STORE)])))  # with PackActionInputs here, the tokenizer makes them
+    # with PackActionInputs in its place, the tokenizer makes them
+    dict(type='ssvideo.StoredTokens', store=STORE, data_root=_base_.ROOT)])))

@@ -5,7 +5,7 @@ _base_ = ['../_base_/runtime.py']
 
 tokenizer = dict(type='ssvideo.DalleTokenizer', checkpoint='checkpoints/dalle.safetensors')
 dataset = dict(
-    type='ssvideo.VideoList', source='data/kinetics400/train.txt', test_mode=True, pipeline=[
+    type='ssvideo.VideoList', source='data/kinetics400/train.txt', data_root='data/kinetics400/videos', test_mode=True, pipeline=[
         dict(type='ssvideo.SampleWholeVideo', frame_interval=1),
         dict(type='ssvideo.DecodeClips'),
         dict(type='Resize', scale=(-1, 256)),

@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
 from .. import registry as ours
+from .auto_accumulation import keep_global_batch
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,18 +56,29 @@ def check_names(cfg: Config) -> None:
                              f'{cfg.get("default_scope")!r}, so components of this package are written with their scope.')
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, train: bool = True) -> Runner:
     """A runner on any machine: joins the process group first where there is no GPU, since mmengine needs one for it.
+
+    Args:
+        cfg: a config with ``launcher`` and ``work_dir``.
+        train: whether to keep the recipe's batch, see :func:`keep_global_batch`; testing does not need it.
 
     Returns:
         mmengine's runner; nothing is trained yet.
+
+    Raises:
+        ValueError: if the recipe's batch cannot be kept, or the launcher does not work without a GPU.
     """
     torch.set_flush_denormal(True)  # a saturated softmax is full of denormals, which a CPU multiplies ten times slower
+    line = keep_global_batch(cfg) if train else None
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _join_gloo(cfg.launcher)
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False) \
             | dict(cfg.get('model_wrapper_cfg') or {})
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    if line:
+        runner.logger.info(line)
+    return runner
 
 
 def _join_gloo(launcher: str) -> None:

@@ -1,7 +1,8 @@
 import pytest
 from mmengine.registry import init_default_scope
 
-WORDS = ('PRETRAIN_SET', 'FINETUNE_SET', 'SPLIT', 'VIMPAC_FRAMES', 'VIMPAC_SIZE', 'VIMPAC_CROPS', 'VIMPAC_LAYOUT')
+WORDS = ('PRETRAIN_SET', 'FINETUNE_SET', 'SPLIT', 'VIMPAC_FRAMES', 'VIMPAC_SIZE', 'VIMPAC_CROPS', 'VIMPAC_LAYOUT',
+         'BEVT_IMAGES')
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,7 @@
+# BEVT-V, small: the joint stage without its images. Not a step of the quickstart; tools/dev/bevt_ablation.py trains it.
+_base_ = ['bevt_joint.py']
+
+model = dict(
+    maskers=dict(_delete_=True, video=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=5, temporal_stride=2)),
+    objectives=dict(mvm=dict(decoder=dict(branches=('video',)))))
+train_dataloader = dict(_delete_=True, video=_base_.train_dataloader.video)
