@@ -8,6 +8,8 @@ from ssvideo.registry import MODELS
 MASKERS = dict(
     BlockMasker=[dict(num_blocks=3), dict(num_blocks=3, noisy=True), dict(num_blocks=2, temporal_stride=2)],
     TubeMasker=[dict(mask_ratio=0.5), dict(mask_ratio=0.4, temporal_stride=2), dict(wrap=False)],
+    FrameDiffMasker=[dict(mask_ratio=0.5), dict(mask_ratio=0.6, temporal_stride=2)],
+    RandomFrameMasker=[dict(mask_ratio=0.5), dict(tube_length=(0.25, 0.75), temporal_stride=2)],
     Random3DMasker=[dict(mask_ratio=0.5), dict(mask_ratio=0.3, temporal_stride=2)])
 
 BACKBONES = dict(

@@ -3,8 +3,9 @@ from . import transforms  # noqa: F401  (registers them)
 from .broken import BrokenFileError, BrokenLog
 from .draw_sampler import DrawSampler, draw_seed, seeded
 from .image_list import ImageList
+from .reordered_tokens import ReorderedTokens
 from .token_clips import TokenClips
 from .video_list import VideoList
 
-__all__ = ['BrokenFileError', 'BrokenLog', 'DrawSampler', 'ImageList', 'TokenClips', 'VideoList', 'draw_seed',
+__all__ = ['BrokenFileError', 'BrokenLog', 'DrawSampler', 'ImageList', 'ReorderedTokens', 'TokenClips', 'VideoList', 'draw_seed',
            'seeded']

@@ -62,7 +62,8 @@ def read_model_file(path: str | Path) -> ModelFile:
     """
     if Path(path).is_file() and not str(path).endswith('.safetensors'):
         raise ValueError(f'{path} is not a model file (.safetensors). Make one with "tools/convert_checkpoint.py '
-                         'vimpac|bevt|swin2d SOURCE OUT" from published weights, with "... checkpoint CONFIG SOURCE OUT" from a training of this package')
+                         'vimpac|bevt|swin2d SOURCE OUT" from published weights, with "... checkpoint CONFIG SOURCE OUT" from a '
+                         'training of this package')
     metadata, weights = read_safetensors(path)
     if metadata.get('format') != FORMAT:
         raise ValueError(f'{path} is not a model file: its metadata says format={metadata.get("format")!r}, expected '

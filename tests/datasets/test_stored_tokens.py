@@ -250,18 +250,20 @@ def test_stored_tokens__are_those_made_on_the_fly_and_so_is_the_joint_loss(folde
 
 
 def test_stored_tokens__the_published_pair_of_configs_fits(tmp_path):
-    tokenizer, video = str(tmp_path / 'dalle.safetensors'), write_video(tmp_path / 'a.mp4', num_frames=20, size=(320, 180))
+    tokenizer = str(tmp_path / 'dalle.safetensors')
+    write_video(tmp_path / 'a.mp4', num_frames=20, size=(320, 180))
     torch.manual_seed(0)
     save_dalle(tokenizer, DalleEncoder(4, 1, 8192))
-    (tmp_path / 'list.txt').write_text(f'{video}\n')
-    store = extract(tmp_path, ROOT / 'configs/tokenizers/tokens_bevt.py', '--cfg-options',
-                    f'tokenizer.checkpoint={tokenizer}', f'dataset.source={tmp_path}/list.txt')
+    (tmp_path / 'list.txt').write_text('a.mp4\n')
+    store = extract(tmp_path, ROOT / 'configs/tokenizers/tokens_bevt.py', '--cfg-options', f'tokenizer.checkpoint={tokenizer}',
+                    f'dataset.source={tmp_path}/list.txt', f'dataset.data_root={tmp_path}')
 
     config = Config.fromfile(ROOT / 'configs/bevt_swin_b_stored.py')
     config.model.tokenizer.checkpoint = tokenizer
     config.model.backbone.update(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2))
     videos = config.train_dataloader.video.dataset
     videos.source, videos.pipeline[-1].store = f'{tmp_path}/list.txt', str(store)
+    videos.data_root = videos.pipeline[-1].data_root = str(tmp_path)
     sample = DATASETS.build(videos)[0]
 
     model = MODELS.build(config.model)

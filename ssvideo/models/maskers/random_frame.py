@@ -1,0 +1,38 @@
+"""BEVT's ablation in which the covered frames need not follow each other."""
+from __future__ import annotations
+
+import random
+
+from torch import Tensor
+
+from ...registry import MODELS
+from .base import Grid, Masker
+from .frame_blocks import FrameBlocks
+
+
+@MODELS.register_module()
+class RandomFrameMasker(Masker):
+    """Covers as many frames as a tube would, but any of them, and hides the same BEiT blocks on all.
+
+    Args:
+        mask_ratio: see :class:`TubeMasker`.
+        tube_length: see :class:`TubeMasker`.
+        min_block: see :class:`TubeMasker`.
+        aspect: see :class:`TubeMasker`.
+        temporal_stride: see :class:`Masker`; BEVT: 2.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: BEVT, arXiv:2112.01529, Sec. 4.3 and Table 8 ("Random-Frame").
+    """
+
+    def __init__(self, mask_ratio: float = 0.5, tube_length: tuple[float, float] = (0.5, 1.0), min_block: int = 16,
+                 aspect: float = 0.3, temporal_stride: int = 1) -> None:
+        super().__init__(temporal_stride)
+        self.blocks = FrameBlocks(mask_ratio, tube_length, min_block, aspect)
+
+    def sample(self, grid: Grid, rng: random.Random) -> Tensor:
+        """Draw the mask of one clip: ``(t, h, w)`` bool."""
+        frames = rng.sample(range(grid[0]), self.blocks.draw_length(grid[0], rng))  # each set of them equally likely
+        return self.blocks.hide([frames], grid, rng)
