@@ -15,7 +15,7 @@ TOKENIZER = f'{ROOT}/tokenizer/tokenizer.safetensors'
 NUM_TOKEN_FRAMES, FPS = 5, 8  # clips of tokens (VIMPAC)
 NUM_FRAMES, PIXEL_FPS = 8, 16  # clips of pixels (BEVT), whose patches cover two frames
 SIZE = 64
-VOCAB = 256
+VOCAB = 32  # few ids, that a model of this size learns to tell apart in minutes
 MEAN = [123.675, 116.28, 103.53]
 STD = [58.395, 57.12, 57.375]
 BROKEN = ROOT  # the folder of broken_videos.jsonl
@@ -24,7 +24,7 @@ VIMPAC_BACKBONE = dict(
     type='ssvideo.DividedTransformer', grid=(NUM_TOKEN_FRAMES, 8, 8), vocab_size=VOCAB, embed_dims=64, num_layers=2, num_heads=4,
     layout='T,H|W', dropout=0.0)
 BEVT_BACKBONE = dict(
-    type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=24, depths=(1, 2, 2), num_heads=(1, 2, 4),
+    type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=24, depths=(1, 3, 1), num_heads=(1, 2, 4),
     window_size=(4, 4, 4), drop_path_rate=0.0,
     token_stride=(1, 8, 8))  # three stages: the last but one, where tokens are predicted, has 8 x 8 cells of 8 px
 

@@ -25,4 +25,9 @@ val_dataloader = dict(
             dict(type='CenterCrop', crop_size=_base_.SIZE),
             *_base_.pack]))
 test_dataloader = val_dataloader
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+max_epochs = max(1, round(8 * _base_.SCALE))
+train_cfg = dict(max_epochs=max_epochs, val_begin=max_epochs, val_interval=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    _base_.warm_up,
+    dict(type='CosineAnnealingLR', end=max_epochs, eta_min=0.0, convert_to_iter_based=True)]

@@ -5,7 +5,7 @@ _base_ = ['../quickstart/tokenizer.py']
 max_epochs = max(1, round(6 * _base_.SCALE))
 model = dict(
     _delete_=True, type='ssvideo.PecoVQVAE',
-    vocab_size=_base_.VOCAB, code_dims=32, widths=(16, 32, 32, 64), num_blocks=1, attention=False,
+    vocab_size=256, code_dims=32, widths=(16, 32, 32, 64), num_blocks=1, attention=False,
     # no weights to download: even untrained features see edges and textures
     perceptual=dict(name='resnet18', layers=(1, 2), random_weights=True),
     perceptual_weight=0.2,
