@@ -12,6 +12,7 @@ from PIL import Image
 from ssvideo.datasets.token_store import TokenStoreWriter
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'dev' / 'vimpac_directions.py'
+VOCAB = Config.fromfile(TOOL.parents[2] / 'configs' / 'quickstart' / 'base.py').VOCAB
 SETTINGS = ('block', 'block + contrast', 'iid', 'iid + contrast')
 
 
@@ -31,10 +32,10 @@ def make_stores(folder: Path) -> Path:
     """Still videos: two clips of one have all in common, as in the motion videos most."""
     generator = torch.Generator().manual_seed(0)
     for name, num_videos in (('tokens', 40), ('tokens_val', 6)):
-        manifest = dict(tokenizer='abc', fps=8.0, size=(64, 64), grid=(8, 8), vocab_size=256)
+        manifest = dict(tokenizer='abc', fps=8.0, size=(64, 64), grid=(8, 8), vocab_size=VOCAB)
         writer = TokenStoreWriter(folder / name, manifest)
         for video in range(num_videos):
-            ids = torch.randint(256, (1, 8, 8), generator=generator).expand(7, 8, 8)
+            ids = torch.randint(VOCAB, (1, 8, 8), generator=generator).expand(7, 8, 8)
             writer.write(f'{video}.mp4', ids, video % 2)
         writer.close()
     (folder / 'classes.txt').write_text('left\nright\n')
