@@ -20,6 +20,10 @@ class BrokenFileError(RuntimeError):
         self.reason = reason
 
 
+class TimedOutError(BrokenFileError):
+    """Reading a file took longer than it may: another attempt might not. Arguments as for ``BrokenFileError``."""
+
+
 class BrokenLog:
     """A JSON-lines file that names every broken file once, written by any number of processes at a time.
 
