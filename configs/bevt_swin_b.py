@@ -46,7 +46,8 @@ train_dataloader = dict(
             type='ssvideo.VideoList', source=VIDEOS, data_root=ROOT, stream='video', pipeline=[
                 dict(type='ssvideo.SampleClips', clip_len=16, frame_interval=8),  # code
                 dict(type='ssvideo.DecodeClips'),
-                rescale, *crop_and_pack])),
+                dict(type='ssvideo.RandomRescaledCrop', size=224, scale_range=(256, 320)),  # rescale and crop in one, faster
+                *crop_and_pack[1:]])),
     image=dict(
         **loader, batch_size=32,  # 8 images beside each video
         dataset=dict(**images, stream='image', pipeline=[*read_image, rescale, jitter, *crop_and_pack])))  # code

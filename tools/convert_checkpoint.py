@@ -30,9 +30,10 @@ from ssvideo.utils.convert_swin_2d import read_swin_2d, swin_2d_model  # noqa: E
 from ssvideo.utils.convert_vimpac import vimpac_model  # noqa: E402
 from ssvideo.utils.dalle_pickle import read_dalle_module  # noqa: E402
 from ssvideo.utils.export_mmaction import mmaction_model  # noqa: E402
+from ssvideo.utils.exported_folder import read_model  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
 from ssvideo.utils.foreign_weights import read_weights  # noqa: E402
-from ssvideo.utils.model_file import ModelFile, read_model_file  # noqa: E402
+from ssvideo.utils.model_file import ModelFile  # noqa: E402
 from ssvideo.utils.trained_model import trained_model  # noqa: E402
 
 
@@ -91,7 +92,7 @@ def export_mmaction(args: argparse.Namespace) -> None:
     """A fine-tuned model to a checkpoint of mmaction2."""
     if not args.out.endswith('.pth'):
         raise ValueError(f'mmaction2 reads checkpoints that end in .pth, got {args.out}')
-    file = trained_model(args.config, args.source) if args.config else read_model_file(args.source)
+    file = trained_model(args.config, args.source) if args.config else read_model(args.source)
     model = mmaction_model(file)
     buffer = io.BytesIO()
     torch.save(dict(state_dict=model.weights), buffer)
@@ -137,7 +138,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     trained.add_argument('out', help='the model file to write, .safetensors')
     trained.set_defaults(convert=convert_trained)
     mmaction = kinds.add_parser('mmaction', help='the other way: a fine-tuned VideoSwin to a checkpoint for mmaction2')
-    mmaction.add_argument('source', help='a model file (.safetensors), or with --config the checkpoint of a training')
+    mmaction.add_argument('source', help='a model file (.safetensors), a folder of tools/export.py, or with --config the '
+                          'checkpoint of a training')
     mmaction.add_argument('out', help='the checkpoint to write, .pth')
     mmaction.add_argument('--config', help='the config that the checkpoint was trained with')
     mmaction.set_defaults(convert=export_mmaction)

@@ -3,4 +3,4 @@
 # NUM_PROCESSES is the total over all machines, which share DIR; it is divided over NNODES (run the same line on each, with
 # its NODE_RANK). Start it again after any interruption, with any number of processes.
 set -euo pipefail
-"$(dirname "$0")/launch.sh" extract_tokens.py "$@"
+exec "$(dirname "$0")/launch.sh" extract_tokens.py "$@"

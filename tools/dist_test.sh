@@ -5,4 +5,4 @@ set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT NUM_PROCESSES [words of tools/test.py]" >&2; exit 2; }
 config=$1 checkpoint=$2 processes=$3
 shift 3
-"$(dirname "$0")/launch.sh" test.py "$config" "$processes" "$checkpoint" "$@"
+exec "$(dirname "$0")/launch.sh" test.py "$config" "$processes" "$checkpoint" "$@"

@@ -3,4 +3,4 @@
 # NUM_PROCESSES is the total over all machines; it is divided over NNODES (run the same line on each, with its NODE_RANK).
 # Without a GPU the processes talk over gloo.
 set -euo pipefail
-"$(dirname "$0")/launch.sh" train.py "$@"
+exec "$(dirname "$0")/launch.sh" train.py "$@"

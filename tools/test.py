@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for custom_impor
 
 from mmengine.config import Config  # noqa: E402
 from mmengine.dist import is_main_process  # noqa: E402
+from mmengine.hooks import Hook  # noqa: E402
 
 from ssvideo.datasets.temporal_order import TEMPORAL_ORDERS  # noqa: E402
-from ssvideo.engine.launch import build_runner, common_arguments, load_config  # noqa: E402
+from ssvideo.engine.hooks.bare_model import bare_model  # noqa: E402
+from ssvideo.engine.launch import build_runner, common_arguments, leave, load_config  # noqa: E402
+from ssvideo.engine.same_run import refuse_other_weights  # noqa: E402
 from ssvideo.evaluation.temporal import reordered_dataset, temporal_table, write_temporal  # noqa: E402
 
 
@@ -37,9 +40,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+class OnlyItsOwnWeights(Hook):
+    """mmengine tests whatever it could not load with random weights."""
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Raise ``ValueError`` unless the checkpoint holds all weights of the model and no others."""
+        refuse_other_weights(bare_model(runner), checkpoint)
+
+
 def run_tests(cfg: Config, orders: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Test a checkpoint with the clips in one order after the other; metrics by order."""
     runner = build_runner(cfg, train=False)
+    runner.register_hook(OnlyItsOwnWeights())
     plain, figures = cfg.test_dataloader, {}
     loaders = {order: dict(plain, dataset=reordered_dataset(plain.dataset, order, runner.seed)) for order in orders}
     for order, loader in loaders.items():
@@ -61,13 +73,14 @@ def main(argv: list[str] | None = None) -> None:
     """Test, and say where the results are."""
     args = parse_args(argv)
     cfg = load_config(args)
-    cfg.load_from = args.checkpoint
+    cfg.resume, cfg.load_from = False, args.checkpoint
     if args.dump:
         metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*metrics, dict(type='DumpResults', out_file_path=args.dump)]
     figures = run_tests(cfg, TEMPORAL_ORDERS if args.temporal == 'all' else (args.temporal,))
     shown = '\n'.join(f'{order}: {line_of(row)}' if args.temporal != 'normal' else line_of(row) for order, row in figures.items())
     print(f'{shown}; logs are in {cfg.work_dir}' + (f', predictions in {args.dump}' if args.dump else ''))
+    leave()
 
 
 if __name__ == '__main__':

@@ -1,4 +1,8 @@
-"""Pre-train or fine-tune: ``python tools/train.py CONFIG``."""
+"""Pre-train or fine-tune: ``python tools/train.py CONFIG``.
+
+After SIGTERM or SIGINT (Ctrl-C) the run saves at the next optimiser step and ends with the exit status 143 or 130; a second
+signal ends it at once. ``--resume`` goes on from there, and so does a run that torchrun or Slurm starts again.
+"""
 from __future__ import annotations
 
 import argparse
@@ -10,16 +14,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for custom_impor
 
 from mmengine.config import Config  # noqa: E402
 
-from ssvideo.engine.launch import build_runner, common_arguments, load_config  # noqa: E402
+from ssvideo.engine.launch import build_runner, common_arguments, leave, load_config, train_until_stopped  # noqa: E402
 from ssvideo.engine.repeats import train_repeats  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; mmaction2's words, ``--seeds`` and ``--splits``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='resume from a checkpoint, or from the latest in the work directory')
+                        help='resume from a checkpoint, or from the newest good one in the work directory')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a GPU or a CPU')
     parser.add_argument('--no-validate', action='store_true', help='no validation while training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
@@ -58,24 +62,36 @@ def read_config(args: argparse.Namespace, seed: int | None = None, split: int | 
         cfg.optim_wrapper.type = 'ssvideo.AutocastOptimWrapper'
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
-    if args.resume:
-        cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
+    if args.resume == 'auto':
+        cfg.auto_resume = True
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     return cfg
 
 
-def main() -> None:
+def run(args: argparse.Namespace) -> None:
     """Train, and say where the results are."""
-    args = parse_args()
     if args.seeds:
         train_repeats('seed', {seed: read_config(args, seed) for seed in args.seeds})
     elif args.splits:
         train_repeats('split', {split: read_config(args, args.seed, split) for split in args.splits})
     else:
         cfg = read_config(args, args.seed)
-        build_runner(cfg).train()
+        train_until_stopped(build_runner(cfg))
         print(f'Finished {args.config}: logs, checkpoints and curves are in {cfg.work_dir}')
+
+
+def main() -> None:
+    """Train, and part from the other processes, also where a signal ended the training of all."""
+    args = parse_args()
+    try:
+        run(args)
+    except SystemExit:
+        leave()
+        raise
+    leave()
 
 
 if __name__ == '__main__':

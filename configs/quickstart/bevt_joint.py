@@ -31,7 +31,7 @@ train_dataloader = dict(
     image=image_loader)
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
-    type='OptimWrapper', clip_grad=dict(max_norm=3.0),
+    type='ssvideo.GuardedOptimWrapper', clip_grad=dict(max_norm=3.0),
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bypass_duplicate=True, custom_keys={
         'relative_position_bias_table': dict(decay_mult=0.0)}))

@@ -2,6 +2,7 @@
 _base_ = ['bevt_joint.py']
 
 model = dict(
+    backbone=dict(image_stem=False),
     maskers=dict(_delete_=True, video=dict(type='ssvideo.TubeMasker', mask_ratio=0.5, min_block=5, temporal_stride=2)),
     objectives=dict(mvm=dict(decoder=dict(branches=('video',)))))
 train_dataloader = dict(_delete_=True, video=_base_.train_dataloader.video)

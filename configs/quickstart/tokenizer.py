@@ -15,7 +15,7 @@ train_dataloader = dict(
                 *_base_.pack])))
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
-    type='OptimWrapper', clip_grad=dict(max_norm=1.0), optimizer=dict(type='AdamW', lr=3e-3, weight_decay=1e-4))
+    type='ssvideo.GuardedOptimWrapper', clip_grad=dict(max_norm=1.0), optimizer=dict(type='AdamW', lr=3e-3, weight_decay=1e-4))
 param_scheduler = [
     # without a warm-up the first steps leave a few ids in use, and the rest never come back
     _base_.warm_up,

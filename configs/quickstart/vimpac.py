@@ -15,7 +15,7 @@ train_dataloader = dict(
         dataset=dict(type='ssvideo.TokenClips', store=f'{_base_.ROOT}/tokens', clip_len=_base_.NUM_TOKEN_FRAMES, num_clips=2)))
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
-    type='OptimWrapper', clip_grad=dict(max_norm=1.0),
+    type='ssvideo.GuardedOptimWrapper', clip_grad=dict(max_norm=1.0),
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, bypass_duplicate=True))
 param_scheduler = [

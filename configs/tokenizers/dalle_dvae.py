@@ -26,7 +26,7 @@ train_dataloader = dict(
 
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-4))
+    type='ssvideo.GuardedOptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-4))
 param_scheduler = [
     dict(type='CosineAnnealingLR', end=max_epochs, eta_min=1.25e-6, convert_to_iter_based=True)]
 custom_hooks = [

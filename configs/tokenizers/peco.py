@@ -34,7 +34,7 @@ train_dataloader = dict(
 
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs)
 optim_wrapper = dict(
-    type='OptimWrapper', clip_grad=dict(max_norm=1.0),
+    type='ssvideo.GuardedOptimWrapper', clip_grad=dict(max_norm=1.0),
     optimizer=dict(type='AdamW', lr=5e-5, betas=(0.9, 0.95), weight_decay=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),

@@ -1,4 +1,4 @@
-"""A model from its file."""
+"""A model from its file or folder."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..models.backbones.base import Backbone
-from ..utils.model_file import build_model, read_model_file, refuse_other_shapes
+from ..utils.exported_folder import TOKENIZER, read_model
+from ..utils.model_file import build_model, refuse_other_shapes
 
 
 @dataclass
@@ -17,12 +18,13 @@ class LoadReport:
     """What loading did; ``str(report)`` is a table.
 
     Args:
-        path: the file.
+        path: the file or folder.
         model: what was built, such as ``'Pretrainer (DividedTransformer)'``.
         source: where the weights of the file come from; see :func:`~ssvideo.utils.model_file.source_of`.
         loaded: names of the weights of the model that the file has.
         resized: of these, what was fitted, one line each, "from what to what".
-        missing: names that the file lacks; the model keeps their initial values.
+        missing: names that the file lacks; the model keeps their initial values. Those of a classifier's tokenizer do not
+            count, it has loaded its own file.
         unexpected: names that the model lacks; left out.
     """
     path: Path
@@ -43,6 +45,11 @@ class LoadReport:
                 lines += [f'{"":19}{line}' for line in found]
         return '\n'.join(lines)
 
+    def in_words(self) -> str:
+        """What is missing and what is unexpected, in half a line."""
+        return (f'missing {self.missing[:5]} ({len(self.missing)}), unexpected {self.unexpected[:5]} '
+                f'({len(self.unexpected)})')
+
 
 def log_report(report: LoadReport) -> None:
     """Write a report to mmengine's log."""
@@ -51,10 +58,10 @@ def log_report(report: LoadReport) -> None:
 
 def load_pretrained(path: str | Path, backbone: Mapping | None = None, strict: bool = True,
                     report_to: Callable[[LoadReport], object] = log_report) -> nn.Module:
-    """Build the model that a file describes and load its weights.
+    """Build the model that a file or a folder describes and load its weights.
 
     Args:
-        path: ``.safetensors``, written by ``tools/convert_checkpoint.py``.
+        path: ``.safetensors``, written by ``tools/convert_checkpoint.py``; or a folder, written by ``tools/export.py``.
         backbone: arguments of the backbone to replace, such as ``dict(grid=(10, 32, 32))`` or ``dict(dropout=0.0)``.
             Weights of another grid or window are fitted, see :meth:`Backbone.adapt`.
         strict: whether a missing or an unexpected weight is an error.
@@ -66,28 +73,45 @@ def load_pretrained(path: str | Path, backbone: Mapping | None = None, strict: b
         describes, in eval mode on the CPU.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no model file, describes anything that is not registered in ``ssvideo.registry.MODELS``, or
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if it holds no model, describes anything that is not registered in ``ssvideo.registry.MODELS``, or
             its weights do not fit.
 
     Example:
         >>> model = load_pretrained('vimpac_small.safetensors')
         >>> summary = model.backbone(tokens).summary  # (N, C)
     """
-    file = read_model_file(path)
+    file = read_model(path)
     model = build_model(_with_backbone(path, file.config, backbone or {}))
-    expected = model.state_dict()
-    weights, resized = _fit(model, file.weights)
-    report = LoadReport(Path(path), _describe(model), file.source, loaded=sorted(expected.keys() & weights), resized=resized,
-                        missing=sorted(expected.keys() - weights), unexpected=sorted(weights.keys() - expected))
+    report, weights = compare_weights(path, model, file.weights, file.source)
     report_to(report)
     if strict and (report.missing or report.unexpected):
-        raise ValueError(f'{path} does not hold the weights of the model that it describes: missing {report.missing[:5]} '
-                         f'({len(report.missing)}), unexpected {report.unexpected[:5]} ({len(report.unexpected)}). With '
+        raise ValueError(f'{path} does not hold the weights of the model that it describes: {report.in_words()}. With '
                          'strict=False what is missing keeps its initial values')
+    expected = model.state_dict()
     refuse_other_shapes(expected, weights)
     model.load_state_dict({name: weights.get(name, value) for name, value in expected.items()})
     return model.eval()
+
+
+def compare_weights(path: str | Path, model: nn.Module, weights: Mapping[str, Tensor],
+                    source: Mapping) -> tuple[LoadReport, dict[str, Tensor]]:
+    """Compare weights with a model; nothing is loaded.
+
+    Args:
+        path: where they come from.
+        model: its backbones fit the weights first.
+        weights: a state dict.
+        source: for the report.
+
+    Returns:
+        The report, and the fitted weights.
+    """
+    expected = model.state_dict()
+    fitted, resized = _fit(model, weights)
+    missing = sorted(name for name in expected.keys() - fitted if not name.startswith(TOKENIZER))
+    return LoadReport(Path(path), _describe(model), dict(source), loaded=sorted(expected.keys() & fitted), resized=resized,
+                      missing=missing, unexpected=sorted(fitted.keys() - expected)), fitted
 
 
 def _with_backbone(path: str | Path, config: dict, changes: Mapping) -> dict:

@@ -1,9 +1,9 @@
-"""Files that do not decode: the error that says so, and the list a run keeps of them."""
+"""Files that cannot be read: the errors that say so, and the lists that a run keeps of them."""
 from __future__ import annotations
 
-import fcntl
-import json
 from pathlib import Path
+
+from ..utils.shared_lines import SharedLines
 
 
 class BrokenFileError(RuntimeError):
@@ -25,44 +25,62 @@ class TimedOutError(BrokenFileError):
 
 
 class BrokenLog:
-    """A JSON-lines file that names every broken file once, written by any number of processes at a time.
+    """A list that names every broken file once, with the reason; processes write to it together.
 
     Args:
-        path: the file; it and its folder are made at the first entry.
+        path: a file of JSON lines ``{"path": ..., "reason": ...}``; it and its folder are made at the first entry.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.lines = SharedLines(path)
         self.known: set[str] = set()
-        self._read_to = 0
 
     def add(self, path: str, reason: str) -> bool:
-        """Append one line ``{"path": ..., "reason": ...}`` unless some process has named the file already.
+        """List a file unless some process has listed it already.
 
         Returns:
             Whether the file was new to this process.
         """
         if path in self.known:
             return False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, 'a+b') as file:  # O_APPEND
-            fcntl.flock(file, fcntl.LOCK_EX)
-            self._read_new_lines(file)
+        with self.lines.locked() as (news, file):
+            self._learn(news)
             if path not in self.known:
-                file.write(json.dumps({'path': path, 'reason': reason}).encode() + b'\n')
-                file.flush()
+                self.lines.append(file, dict(path=path, reason=reason))
         self.known.add(path)
         return True
 
-    def _read_new_lines(self, file) -> None:
-        file.seek(self._read_to)
-        text = file.read()
-        if text and not text.endswith(b'\n'):  # a process was killed while it wrote: end its line
-            text += b'\n'
-            file.write(b'\n')
-        self._read_to += len(text)
-        for line in text.splitlines():
-            try:
-                self.known.add(json.loads(line)['path'])
-            except (ValueError, KeyError, TypeError):
-                continue  # such a half line
+    def count(self) -> int:
+        """Files listed so far by all processes; reads only what is new."""
+        self._learn(self.lines.new())
+        return len(self.known)
+
+    def _learn(self, entries: list[dict]) -> None:
+        self.known.update(entry['path'] for entry in entries if isinstance(entry.get('path'), str))
+
+
+class TimedOutDraws:
+    """The attempts of a run's draws that a time-out has ended.
+
+    Whether a file is read in time is no function of the seed. So that a resumed run draws what the run before it drew, it
+    is told: what timed out then counts as timed out again.
+
+    Args:
+        path: a file of JSON lines ``{"stream", "draw", "attempt", "path", "seconds"}``, made at the first entry; a line is
+            on the disk before the file that takes the place is read.
+        stream: only its draws are of interest.
+    """
+
+    def __init__(self, path: str | Path, stream: str):
+        self.lines, self.stream = SharedLines(path), stream
+        self.known = {(entry.get('draw'), entry.get('attempt')) for entry in self.lines.new() if entry.get('stream') == stream}
+
+    def __contains__(self, attempt: tuple[int, int]) -> bool:
+        """Whether ``(draw, attempt)`` timed out before this object was made."""
+        return attempt in self.known
+
+    def add(self, draw: int, attempt: int, path: str, seconds: float) -> None:
+        """Record a time-out."""
+        entry = dict(stream=self.stream, draw=draw, attempt=attempt, path=path, seconds=round(seconds, 3))
+        with self.lines.locked() as (_, file):
+            self.lines.append(file, entry)

@@ -60,7 +60,7 @@ def read_list(file: str | Path, labels: bool | None = None, delimiter: str = ' '
     if not delimiter:
         raise ValueError("delimiter must not be empty: it stands between path and label, as in 'a.mp4 3'")
     ids, odd = array('q'), {}
-    paths = _lines(file) if labels is False else _split_labels(file, delimiter.encode(), ids, odd)
+    paths = read_lines(file) if labels is False else _split_labels(file, delimiter.encode(), ids, odd)
     entries = Entries(paths)
     if labels is False or (labels is None and not ids):
         return entries if labels is False or not odd else read_list(file, False, delimiter)
@@ -72,7 +72,8 @@ def read_list(file: str | Path, labels: bool | None = None, delimiter: str = ' '
     return entries
 
 
-def _lines(file) -> Iterator[bytes]:
+def read_lines(file: str | Path) -> Iterator[bytes]:
+    """The lines of an annotation file that hold something, without blanks around them: line i is entry i."""
     for _, line in _numbered_lines(file):
         yield line
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .broken import BrokenFileError
+from .broken_policy import TIME_LIMIT
 from .draw_sampler import seeded
 from .entries import read_folder, read_list
 from .transforms import DecodeClips, FixedView, SampleClips
@@ -88,10 +89,10 @@ def middle_clip(path: str, num_frames: int, fps: float, size: int) -> Tensor:
         ``(3, T, size, size)`` uint8.
 
     Raises:
-        BrokenFileError: if the video cannot be read.
+        BrokenFileError: if the video cannot be read, or not in time.
         ValueError: if a number is out of range.
     """
-    results = dict(filename=path)
+    results = dict(filename=path, time_limit=TIME_LIMIT)
     for transform in (SampleClips(num_frames, fps=fps, test_mode=True), DecodeClips(), FixedView(size)):
         results = transform(results)
     return torch.from_numpy(np.stack(results['imgs'])).permute(3, 0, 1, 2).contiguous()
@@ -109,9 +110,9 @@ def drawn_clip(path: str, pipeline: Sequence[dict], seed: int) -> Tensor:
         ``(3, T, H, W)`` uint8.
 
     Raises:
-        BrokenFileError: if the video cannot be read.
+        BrokenFileError: if the video cannot be read, or not in time.
     """
-    results = dict(filename=path, sample_idx=0, modality='RGB', start_index=0)
+    results = dict(filename=path, sample_idx=0, modality='RGB', start_index=0, time_limit=TIME_LIMIT)
     with seeded(seed, 'drawn_clip'):
         for config in pipeline:
             results = build_transform(config)(results)

@@ -30,6 +30,7 @@ class ReorderedTokens(Dataset):
         if not dataset.get('test_mode'):
             raise ValueError('ReorderedTokens: expected a data set with test_mode=True, where all views have the same clips')
         self.clips = DATASETS.build(dataset)
+        self.on_broken = self.clips.on_broken
         self.order, self.seed = order, seed
 
     def __len__(self) -> int:
@@ -38,6 +39,8 @@ class ReorderedTokens(Dataset):
     def __getitem__(self, item: int | tuple[int, int]) -> dict:
         """As ``TokenClips``, whose ``starts`` stay those of the clips as they were."""
         found = self.clips[item]
+        if 'missing' in found['data_samples']:
+            return found
         tokens, sample = found['tokens'], found['data_samples']  # tokens: (views * num_clips, t, h, w)
         live = int((tokens[0] != PAD).flatten(1).any(1).sum())  # frames; with several clips, the same in each
         num_clips = self.clips.num_clips

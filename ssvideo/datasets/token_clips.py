@@ -4,6 +4,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ..registry import DATASETS
 from ..structures import PAD
 from .draw_sampler import draw_seed
 from .entries import read_list
+from .missing import missing_sample
 from .token_manifest import SPECIFIED, view_folders
 from .token_store import TokenStore
 
@@ -39,6 +41,8 @@ class TokenClips(Dataset):
             takes all videos, with the labels that the store has.
         max_distance: seconds by which the start of a further clip may differ from the first's; ``None``: any.
         test_mode: no randomness.
+        on_broken: what is done about a video of the list that is not in the store, as its extraction failed: 'error', or
+            'missing' (in testing only): clips of PAD and a ``missing_sample`` keep its place, see ``VideoList``.
         stream: name of the stream, a key of the randomness.
         seed: of the randomness; ``None``: that of the ``DrawSampler`` that draws from it (the run's), else 0.
         expect: what the store's manifest must say, such as ``dict(fps=2, grid=(16, 16))``.
@@ -53,12 +57,17 @@ class TokenClips(Dataset):
 
     def __init__(self, store: str | Path | Sequence[str | Path], clip_len: int, num_clips: int = 1, frame_interval: int = 1,
                  labels: str | Path | None = None, max_distance: float | None = None, test_mode: bool = False,
-                 stream: str = 'video', seed: int | None = None, expect: dict | None = None) -> None:
+                 on_broken: Literal['error', 'missing'] = 'error', stream: str = 'video', seed: int | None = None,
+                 expect: dict | None = None) -> None:
         if min(clip_len, num_clips, frame_interval) < 1:
             raise ValueError('TokenClips: clip_len, num_clips and frame_interval must be at least 1, got '
                              f'{clip_len}, {num_clips} and {frame_interval}')
         if max_distance is not None and (max_distance < 0 or test_mode):
             raise ValueError(f'TokenClips: max_distance must not be negative and is for training, got {max_distance}')
+        if on_broken not in ('error', 'missing') or (on_broken == 'missing' and not test_mode):
+            raise ValueError("TokenClips: on_broken must be 'error', or 'missing' with test_mode=True, got "
+                             f'{on_broken!r} with test_mode={test_mode}')
+        self.on_broken = on_broken
         self.views = _open_views(store, expect or {})
         self.store = self.views[0]
         self.entries, self.numbers = (None, None) if labels is None else self._read_labels(labels)
@@ -67,7 +76,7 @@ class TokenClips(Dataset):
         self.stream, self.seed = stream, seed
 
     def _read_labels(self, file: str | Path):
-        """The entries of the list, and the number of each in the store."""
+        """The entries of the list, and the number of each in the store; -1 where its prediction is missing."""
         entries = read_list(file, labels=True)
         numbers, missing = np.zeros(len(entries), np.int64), []
         for i in range(len(entries)):
@@ -75,7 +84,8 @@ class TokenClips(Dataset):
                 numbers[i] = self.store.videos.find(entries.path(i))
             except KeyError:
                 missing.append(entries.path(i))
-        if missing or not len(entries):
+                numbers[i] = -1
+        if (missing and self.on_broken == 'error') or len(missing) == len(entries):
             known = [self.store.videos[i].name for i in range(min(len(self.store), 3))]
             raise ValueError(f'{len(missing)} of the {len(entries)} videos of {file} are not in {self.store.path}: '
                              f'{missing[:3]}; the store names them as {known}')
@@ -83,6 +93,10 @@ class TokenClips(Dataset):
 
     def __len__(self) -> int:
         return len(self.store if self.entries is None else self.entries)
+
+    def describe(self, index: int) -> dict:
+        """The ``filename`` of a video: as its list has it, else its name in the store."""
+        return {'filename': self.store.videos[index].name if self.entries is None else self.entries.path(index)}
 
     def __getitem__(self, item: int | tuple[int, int]) -> dict:
         """Load the clips of a video.
@@ -93,10 +107,12 @@ class TokenClips(Dataset):
         Returns:
             ``tokens``, ``(V, t, h, w)`` int64; and ``data_samples``, an ``ActionDataSample`` with the video's ``name``
             and, where there is one, its label; ``starts`` are the first frames of the V clips, ``views`` the numbers of
-            their stores.
+            their stores. For a video that is not in the store, see ``on_broken``, only PAD and a ``missing_sample``.
         """
         index, draw = item if isinstance(item, tuple) else (item, item)
         number = index if self.numbers is None else int(self.numbers[index])
+        if number < 0:
+            return self._missing(index)
         name, num_frames, label = self.store.videos[number]
         if self.entries is not None:
             label = self.entries.label(index)
@@ -129,6 +145,12 @@ class TokenClips(Dataset):
         reach = last if self.max_distance is None else int(self.max_distance * self.store.manifest['fps'])
         low, high = max(first - reach, 0), min(first + reach, last)
         return [first, *(rng.randint(low, high) for _ in range(self.num_clips - 1))]
+
+    def _missing(self, index: int) -> dict:
+        tokens = torch.full((len(self.views) * self.num_clips, self.clip_len, *self.store.grid), PAD)
+        sample = missing_sample(self.entries.path(index), f'it is not in the token store {self.store.path}',
+                                self.entries.label(index))
+        return dict(tokens=tokens, data_samples=sample)
 
     def _read(self, number: int, num_frames: int, starts: list[int], views: list[int]) -> Tensor:
         frames = np.array(starts)[:, None] + np.arange(self.clip_len) * self.frame_interval  # (V, t)

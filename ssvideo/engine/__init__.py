@@ -1,8 +1,10 @@
 """Loops, hooks and optimiser wrappers that mmengine's runner is given by config."""
-from .hooks import KNNHook, NextStageHook, PicturesHook, PlainCheckpointHook, SaveTokenizerHook
+from .hooks import (BadNumbersError, BadNumbersHook, CheckpointHook, HealthHook, KNNHook, LateInfoHook, LoggerHook, NextStageHook,
+                    PicturesHook, SaveTokenizerHook)
 from .layer_decay import LayerDecayConstructor
-from .loops import StreamTrainLoop
-from .optim_wrapper import AutocastOptimWrapper
+from .loops import ClipTrainLoop, StreamTrainLoop
+from .optim_wrapper import AutocastOptimWrapper, GuardedOptimWrapper
 
-__all__ = ['AutocastOptimWrapper', 'KNNHook', 'LayerDecayConstructor', 'NextStageHook', 'PicturesHook', 'PlainCheckpointHook',
+__all__ = ['AutocastOptimWrapper', 'BadNumbersError', 'BadNumbersHook', 'CheckpointHook', 'ClipTrainLoop', 'GuardedOptimWrapper',
+           'HealthHook', 'KNNHook', 'LateInfoHook', 'LayerDecayConstructor', 'LoggerHook', 'NextStageHook', 'PicturesHook',
            'SaveTokenizerHook', 'StreamTrainLoop']

@@ -2,11 +2,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 WORLD_SIZES = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
 """Where a launcher tells the number of processes."""
+
+
+def accumulative_counts(runner: Runner) -> int:
+    """Batches of an optimiser step; the runner's wrapper is a config until it trains."""
+    wrapper = runner.optim_wrapper
+    return wrapper.get('accumulative_counts', 1) if isinstance(wrapper, Mapping) else wrapper._accumulative_counts
 
 
 def keep_global_batch(cfg: Config) -> str | None:

@@ -10,10 +10,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.dist import init_dist
 from mmengine.runner import Runner
 
 from .. import registry as ours
 from .auto_accumulation import keep_global_batch
+from .hooks.stop import StopHook
+from .restarts import go_on
+from .stop_signals import StopSignals
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +61,12 @@ def check_names(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config, train: bool = True) -> Runner:
-    """A runner on any machine: joins the process group first where there is no GPU, since mmengine needs one for it.
+    """A runner on any machine; the processes of a launcher join before, over gloo where there is no GPU.
 
     Args:
         cfg: a config with ``launcher`` and ``work_dir``.
-        train: whether to keep the recipe's batch, see :func:`keep_global_batch`; testing does not need it.
+        train: whether to keep the recipe's batch (:func:`keep_global_batch`) and to go on where a run was
+            (:func:`~ssvideo.engine.restarts.go_on`); testing needs neither.
 
     Returns:
         mmengine's runner; nothing is trained yet.
@@ -71,21 +76,46 @@ def build_runner(cfg: Config, train: bool = True) -> Runner:
     """
     torch.set_flush_denormal(True)  # a saturated softmax is full of denormals, which a CPU multiplies ten times slower
     line = keep_global_batch(cfg) if train else None
+    _join(cfg)
+    resuming = go_on(cfg) if train else []
     if cfg.launcher != 'none' and not torch.cuda.is_available():
-        _join_gloo(cfg.launcher)
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False) \
             | dict(cfg.get('model_wrapper_cfg') or {})
     runner = Runner.from_cfg(cfg)
     if line:
         runner.logger.info(line)
+    for level, said in resuming:
+        runner.logger.log(level, said)
     return runner
 
 
-def _join_gloo(launcher: str) -> None:
-    if launcher != 'pytorch':
-        raise ValueError(f'without a GPU only --launcher pytorch (torchrun) is supported, got {launcher!r}')
-    if not dist.is_initialized():
+def train_until_stopped(runner: Runner) -> None:
+    """Train; after SIGTERM or SIGINT, save at the next optimiser step and end with 128 + the signal's number.
+
+    Args:
+        runner: of a process that is given to this training, whose signals mean it.
+    """
+    with StopSignals() as signals:
+        runner.register_hook(StopHook(signals))
+        runner.train()
+
+
+def leave() -> None:
+    """Close the connections to the other processes, once all have come to their end."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _join(cfg: Config) -> None:
+    if cfg.launcher == 'none' or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}))
+    elif cfg.launcher == 'pytorch':
         dist.init_process_group('gloo')
+    else:
+        raise ValueError(f'without a GPU only --launcher pytorch (torchrun) is supported, got {cfg.launcher!r}')
 
 
 def _registered(registry: ours.Registry) -> list[str]:

@@ -12,6 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from ..datasets.draw_sampler import draw_seed
 from ..registry import LOOPS
+from .auto_accumulation import accumulative_counts
 from .cached_summaries import compare_batches, num_batches_compared
 from .hooks.bare_model import bare_model
 from .streams import ZippedLoader
@@ -54,8 +55,8 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         loaders = {name: runner.build_dataloader(config, seed=runner.seed) for name, config in configs.items()}
         for loader in loaders.values():
             if hasattr(loader.dataset, 'log_broken_to'):
-                loader.dataset.log_broken_to(runner.work_dir)
-        return ZippedLoader(loaders, _accumulative_counts(runner))
+                loader.dataset.log_broken_to(runner.work_dir, resumed=runner._resume)
+        return ZippedLoader(loaders, accumulative_counts(runner))
 
     def run(self) -> torch.nn.Module:
         """Train from the current iteration, which is not 0 in a resumed run, to the last epoch."""
@@ -85,18 +86,18 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _go_back_to_optimiser_step(self) -> None:
-        if rest := self._iter % _accumulative_counts(self.runner):
+        if rest := self._iter % accumulative_counts(self.runner):
             self.runner.logger.warning(
                 f'the checkpoint was written {rest} iteration(s) after an optimiser step, and gradients are not saved: '
-                'these iterations are done again. Write checkpoints at the end of an epoch, or at intervals that '
-                'accumulative_counts divides')
+                'these iterations are done again, and averages of weights count them twice. ssvideo.CheckpointHook writes '
+                'at the end of an optimiser step')
             self._iter -= rest
             self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, self.max_iters)
 
     def _compared_steps(self) -> Iterator[tuple[dict, AbstractContextManager]]:
         """Yield each batch, and the context to train on it."""
         model = bare_model(self.runner)
-        size = num_batches_compared(model, self.dataloader, _accumulative_counts(self.runner))
+        size = num_batches_compared(model, self.dataloader, accumulative_counts(self.runner))
         batches = self.dataloader.batches(self._iter)
         try:
             while size == 1:
@@ -115,7 +116,12 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         torch.manual_seed(seed)
 
 
-def _accumulative_counts(runner) -> int:
-    """Batches of an optimiser step; the runner's wrapper is a config until it trains."""
-    wrapper = runner.optim_wrapper
-    return wrapper.get('accumulative_counts', 1) if isinstance(wrapper, Mapping) else wrapper._accumulative_counts
+@LOOPS.register_module()
+class ClipTrainLoop(StreamTrainLoop):
+    """As ``StreamTrainLoop``, for a model that is given one batch without a stream's name, such as ``ClipClassifier``.
+
+    Arguments are those of ``StreamTrainLoop``, with one loader config.
+    """
+
+    def _compared_steps(self) -> Iterator[tuple[dict, AbstractContextManager]]:
+        return ((batch['video'], context) for batch, context in super()._compared_steps())

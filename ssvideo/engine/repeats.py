@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from ..utils.files import write_whole
-from .launch import build_runner
+from .launch import build_runner, train_until_stopped
 
 
 def train_repeats(word: str, recipes: Mapping[int, Config]) -> dict:
@@ -55,7 +55,7 @@ def _train_one(cfg: Config, name: str) -> dict:
     started = time.monotonic()
     runner = build_runner(run)
     runner.register_hook(last)
-    runner.train()
+    train_until_stopped(runner)
     # a run that is resumed when its last epoch was done trains nothing, and so validates nothing
     figures = {key: float(value) for key, value in (last.figures or runner.val_loop.run()).items()}
     top1 = figures.pop('acc/top1')

@@ -1,1 +1,4 @@
 """Metrics and reports."""
+from .video_accuracy import VideoAccuracy
+
+__all__ = ['VideoAccuracy']

@@ -1,7 +1,7 @@
 """Multiply-accumulates of a model, part by part, counted on tensors without memory."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from unittest import mock
@@ -15,11 +15,11 @@ from ..models.objectives.base import Objective
 
 CHEAP = frozenset((
     '_local_scalar_dense', '_log_softmax', '_native_batch_norm_legit_no_training', '_safe_softmax', '_softmax', '_to_copy',
-    '_unsafe_view', 'all', 'amax', 'any', 'arange', 'argmax', 'avg_pool2d', 'cat', 'constant_pad_nd', 'copy_', 'cumsum',
-    'embedding', 'empty', 'full', 'gather', 'index', 'index_put', 'index_select', 'linalg_vector_norm', 'max',
-    'max_pool2d_with_indices', 'mean', 'min', 'native_batch_norm', 'native_group_norm', 'native_layer_norm', 'new_empty',
-    'new_full', 'new_zeros', 'nll_loss_forward', 'nonzero', 'ones', 'roll', 'scalar_tensor', 'scatter', 'sort', 'stack',
-    'sum', 'topk', 'var', 'var_mean', 'zeros'))
+    '_unsafe_index', '_unsafe_view', 'all', 'amax', 'any', 'arange', 'argmax', 'avg_pool2d', 'cat', 'constant_pad_nd', 'copy_',
+    'cumsum', 'embedding', 'empty', 'full', 'gather', 'index', 'index_put', 'index_select', 'linalg_vector_norm',
+    'max', 'max_pool2d_with_indices', 'mean', 'min', 'native_batch_norm', 'native_group_norm', 'native_layer_norm',
+    'new_empty', 'new_full', 'new_zeros', 'nll_loss_forward', 'nonzero', 'ones', 'roll', 'scalar_tensor', 'scatter',
+    'scatter_add', 'sort', 'stack', 'sum', 'topk', 'var', 'var_mean', 'zeros'))
 """Operators, beside pointwise ones and views, that move numbers, or compute a few operations on each: not counted."""
 
 
@@ -64,9 +64,17 @@ def count_macs(model: nn.Module, run: Callable[[], object]) -> tuple[list[PartCo
         own = {id(p): p.numel() for p in module.parameters() if id(p) not in counted}
         counted |= own.keys()
         inner = sum(part.macs for part in parts if part.name.startswith(f'{name}.'))  # an opened one comes after its children
-        parts.append(PartCost(name, sum(own.values()), macs[name] - inner if name in macs else 0))
+        parts.append(PartCost(name, sum(own.values()), _cost_of(name, macs) - inner))
     parts.append(PartCost('rest', 0, macs.get('Global', 0) - sum(part.macs for part in parts)))
     return [part for part in parts if part.parameters or part.macs], sorted(seen.not_counted())
+
+
+def _cost_of(name: str, macs: Mapping[str, float]) -> float:
+    """Of a module; of one that was not called itself, that of the modules within it that were."""
+    if name in macs:
+        return macs[name]
+    within = [place for place in macs if place.startswith(f'{name}.')]
+    return sum(macs[place] for place in within if not any(place.startswith(f'{outer}.') for outer in within))
 
 
 class _SeenOperators(TorchDispatchMode):

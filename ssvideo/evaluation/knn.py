@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .topk import topk_accuracy
+
 MAX_COSINES = 2**24
 """Similarities held at a time (64 MiB in float32): queries are taken in chunks that stay below."""
 
@@ -47,8 +49,7 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
                  temperature: float = 0.07, topk: Sequence[int] = (1, 5)) -> dict[str, float]:
     """Accuracy of the classes that :func:`knn_votes` puts first.
 
-    A query counts as right among the first j classes if fewer than j others have as many votes as its own class or
-    more: a tie counts against it, so that features which tell nothing apart score no better than by chance.
+    Ties count against a query, see :func:`~ssvideo.evaluation.topk.topk_accuracy`.
 
     Args:
         bank: ``(M, C)``, the labelled features that vote.
@@ -71,10 +72,7 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
         raise ValueError(f'the queries have {len(unknown)} classes of which the bank has no item, as {unknown[:5]}: '
                          'label both lists alike, and let the bank have every class')
     num_classes = int(bank_labels.max()) + 1 if len(bank_labels) else 0
-    votes = knn_votes(bank, bank_labels, queries, num_classes, k, temperature)
-    own = votes.gather(1, query_labels[:, None])  # (Q, 1)
-    ranks = (votes >= own).sum(1)  # 1 for a class that is alone in front
-    return {f'top{j}': (ranks <= j).double().mean().item() for j in topk}
+    return topk_accuracy(knn_votes(bank, bank_labels, queries, num_classes, k, temperature), query_labels, topk)
 
 
 def _votes(cosines: Tensor, classes: Tensor, k: int, temperature: float) -> Tensor:

@@ -1,5 +1,5 @@
 """Every component of a model, registered in ``ssvideo.registry.MODELS``."""
-from ..utils import mmengine_safetensors  # noqa: F401  (load_from and init_cfg take safetensors from here on)
+from ..utils import mmengine_checkpoints, mmengine_safetensors  # noqa: F401  (what mmengine loads is read as data; safetensors too)
 from . import backbones, decoders, maskers, objectives, tokenizers  # noqa: F401
 from .classifier import ClipClassifier
 from .preprocessor import ClipPreprocessor

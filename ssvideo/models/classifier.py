@@ -60,8 +60,8 @@ class ClipClassifier(BaseModel):
         Args:
             inputs: N = V * B clips, view-major; or a tensor, see :meth:`extract_feat`.
             data_samples: B samples; needed for ``'loss'`` and ``'predict'``.
-            mode: ``'loss'``, ``'predict'`` (the samples with ``pred_score`` and ``pred_label``), or ``'tensor'``
-                (logits, ``(N, num_classes)``).
+            mode: ``'loss'``, ``'predict'`` (the samples with ``pred_score`` and ``pred_label``; NaN and -1 for a
+                ``missing_sample``), or ``'tensor'`` (logits, ``(N, num_classes)``).
 
         Raises:
             ValueError: for another mode.
@@ -124,7 +124,10 @@ class ClipClassifier(BaseModel):
         views = logits.float().unflatten(0, (-1, len(data_samples)))  # (V, B, num_classes)
         scores = (views.softmax(-1) if self.average_clips == 'prob' else views).mean(0)
         for sample, score in zip(data_samples, scores):
-            sample.set_pred_score(score).set_pred_label(score.argmax(dim=0, keepdim=True))
+            label = score.argmax(dim=0, keepdim=True)
+            if 'missing' in sample:  # what was classified is a stand-in for a video that cannot be read
+                score, label = torch.full_like(score, torch.nan), torch.full_like(label, -1)
+            sample.set_pred_score(score).set_pred_label(label)
         return data_samples
 
     def _freeze_unused(self) -> None:

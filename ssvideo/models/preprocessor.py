@@ -59,18 +59,18 @@ class ClipPreprocessor(BaseDataPreprocessor):
         if not batch.get('inputs') and not batch.get('tokens'):
             raise ValueError(f"a batch needs 'inputs' (pixels) or 'tokens', got the keys {sorted(batch)}: "
                              'end the pipeline with PackActionInputs')
-        frames = self._stack(batch['inputs']) if batch.get('inputs') else None
+        # stacked on the device: the copies there may then run on their own, and the host is spared a pass over the pixels
+        frames = self._stack(self.cast_data(list(batch['inputs']))) if batch.get('inputs') else None
         tokens = self._stack(batch['tokens']) if batch.get('tokens') else None
         if frames is not None and tokens is not None and len(frames) != len(tokens):
             raise ValueError(f'a batch must have the tokens of each of its clips, got {len(frames)} clips of pixels and '
                              f'{len(tokens)} of tokens: use one crop, and the same num_clips')
         pad = None if tokens is None else tokens == PAD
-        frames_on_device, tokens_on_device = (None if x is None else self.cast_data(x) for x in (frames, tokens))
         samples = batch.get('inputs') or batch['tokens']
         return Clips(
-            frames=frames_on_device,
-            pixels=self._normalise(frames_on_device),
-            tokens=tokens_on_device,
+            frames=frames,
+            pixels=self._normalise(frames),
+            tokens=None if tokens is None else self.cast_data(tokens),
             pad=pad if pad is not None and pad.any() else None,
             num_views=len(samples[0]))
 

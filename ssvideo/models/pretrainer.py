@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -41,6 +41,10 @@ class Pretrainer(BaseModel):
         data_preprocessor: config; a ``ClipPreprocessor`` that does not normalise by default.
         init_cfg: mmengine's.
 
+    Attributes:
+        watchers: functions ``(stream, features, targets)`` that :meth:`loss` shows what it hands to the objectives, for a
+            hook that logs; they change nothing and do not make the host wait.
+
     Raises:
         ValueError: for a part that names a stream, a target or a tokenizer that does not exist.
     """
@@ -55,6 +59,7 @@ class Pretrainer(BaseModel):
         self.objectives = nn.ModuleDict({name: self._build_objective(name, cfg) for name, cfg in objectives.items()})
         self.stream_weights = dict.fromkeys(maskers, 1.0) | dict(stream_weights or {})
         self._check_streams()
+        self.watchers: list[Callable[[str, dict[str, Features], dict[str, MaskedTokens]], None]] = []
         self._num_losses = 0
         self._compared: ComparedBatches | None = None
         self.register_state_dict_post_hook(_drop_tokenizers)
@@ -70,6 +75,8 @@ class Pretrainer(BaseModel):
             targets = self.tokenize(stream, clips, mask)
             features = self.encode(stream, clips, targets, mask)
             losses.update(self._join_compared(stream, features))
+            for watch in self.watchers:
+                watch(stream, features, targets)
             for name, objective in self.objectives_of(stream):
                 terms = objective(features[objective.inputs], targets[objective.target or self.default_target])
                 losses.update(self.named(stream, name, terms))
@@ -180,6 +187,13 @@ class Pretrainer(BaseModel):
         if self.backbone.reads == 'tokens':
             needed.add(self.default_target)
         return [name for name in self.tokenizers if name in needed]
+
+    def vocab_size_of(self, target: str) -> int | None:
+        """Number of ids of a target; ``None`` where it is continuous, or nobody says."""
+        if target in self.tokenizers:
+            return self.tokenizers[target].vocab_size
+        sizes = (getattr(part, 'vocab_size', None) for part in (self.backbone, *self.objectives.values()))
+        return next((size for size in sizes if size is not None), None)
 
     def token_grid(self, clips: Clips) -> Grid:
         """``(t, h, w)``: of the tokens that the batch brings, else of the pixels by the backbone's or tokenizer's stride.

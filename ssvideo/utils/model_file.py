@@ -45,12 +45,7 @@ class ModelFile:
 
     def check(self) -> None:
         """Raise ``ValueError`` if the config cannot be built, or the weights are not exactly those of the model."""
-        expected = build_model(self.config).state_dict()
-        refuse_other_shapes(expected, self.weights)
-        missing, unexpected = sorted(expected.keys() - self.weights), sorted(self.weights.keys() - expected)
-        if missing or unexpected:
-            raise ValueError(f'the weights are not those of the {self.config["type"]} described: missing {missing[:5]} '
-                             f'({len(missing)}), unexpected {unexpected[:5]} ({len(unexpected)})')
+        refuse_other_weights(self.config['type'], build_model(self.config).state_dict(), self.weights)
 
 
 def read_model_file(path: str | Path) -> ModelFile:
@@ -79,8 +74,13 @@ def read_model_file(path: str | Path) -> ModelFile:
 
 def source_of(path: str | Path, notes: list[str]) -> dict:
     """Describe the file that weights come from: its name, its SHA-256, and what was taken for granted about them."""
+    return dict(file=Path(path).name, sha256=checksum_of_file(path), notes=notes)
+
+
+def checksum_of_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes."""
     with open(path, 'rb') as file:
-        return dict(file=Path(path).name, sha256=hashlib.file_digest(file, 'sha256').hexdigest(), notes=notes)
+        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def build_model(config: Mapping) -> nn.Module:
@@ -113,6 +113,21 @@ def build_model(config: Mapping) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f'{config["type"]!r} is no model with weights')
     return model
+
+
+def refuse_other_weights(kind: str, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError`` if weights are not exactly those of a model.
+
+    Args:
+        kind: what the model is called.
+        expected: its state dict.
+        weights: by name.
+    """
+    refuse_other_shapes(expected, weights)
+    missing, unexpected = sorted(expected.keys() - weights), sorted(weights.keys() - expected)
+    if missing or unexpected:
+        raise ValueError(f'the weights are not those of the {kind} described: missing {missing[:5]} ({len(missing)}), '
+                         f'unexpected {unexpected[:5]} ({len(unexpected)})')
 
 
 def refuse_other_shapes(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

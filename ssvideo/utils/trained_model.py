@@ -13,27 +13,33 @@ from .model_file import ModelFile, source_of
 BUILT_WITHOUT_TOKENIZER = ('MVM', 'MLM', 'InfoNCE')
 """Objectives that need of a tokenizer no more than the size of its vocabulary, which weights or the backbone tell."""
 
+TOLD_BY_CHECKPOINTS = ('epoch', 'iter', 'seed', 'tokenizers')
+"""What the ``meta`` of a checkpoint says of the training; tokenizers are named by the checksum of their weights."""
 
-def trained_model(config_path: str | Path, checkpoint: str | Path) -> ModelFile:
+
+def trained_model(config: str | Path | Config, checkpoint: str | Path) -> ModelFile:
     """Join a training's config and its checkpoint.
 
     The tokenizer of a pre-training, which the config names by its file, is left out where every objective is one of
     :data:`BUILT_WITHOUT_TOKENIZER`: the model file then needs no other file.
 
     Args:
-        config_path: what was trained.
+        config: what was trained, or its file.
         checkpoint: its weights, ``.pth``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the config has no model, or the checkpoint cannot be read as plain tensors.
     """
-    cfg = Config.fromfile(config_path)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
     if 'model' not in cfg:
-        raise ValueError(f'{config_path} has no model')
-    weights, notes = read_weights(checkpoint), [f'config: {Path(config_path).name}']
-    config = _without_tokenizer(_without_init(cfg.model.to_dict()), weights, notes)
-    return ModelFile(config, weights.tensors, source_of(weights.path, notes))
+        raise ValueError(f'{cfg.filename} has no model')
+    weights, notes = read_weights(checkpoint), [f'config: {Path(cfg.filename).name}']
+    described = _without_tokenizer(_without_init(cfg.model.to_dict()), weights, notes)
+    source = source_of(weights.path, notes)
+    if training := {key: value for key, value in (weights.fact('meta') or {}).items() if key in TOLD_BY_CHECKPOINTS}:
+        source['training'] = training
+    return ModelFile(described, weights.tensors, source)
 
 
 def _without_init(config):

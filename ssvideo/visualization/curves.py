@@ -6,13 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from .reconstructions import save_figure
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; black is kept for the line of chance.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 DASHES = ('-', '--', ':', '-.')
+PANEL_COLUMNS = 4
 
 Series = dict[str, list[tuple[int, float]]]
 
@@ -39,32 +42,70 @@ def draw_curves(series: Mapping[str, Sequence[tuple[int, float]]], path: str | o
         raise ValueError(f'no points in series {list(series)}: nothing to draw in {path}')
     figure = Figure(figsize=(6.4, 3.6), facecolor='white', layout='constrained')
     axes = figure.add_subplot()
-    for index, (label, points) in enumerate(drawn.items()):
-        steps, values = zip(*points)
-        style = DASHES[index // len(COLOURS) % len(DASHES)]
-        axes.plot(steps, values, style, label=label, color=COLOURS[index % len(COLOURS)], linewidth=1.8,
-                  marker='o' if len(points) == 1 else None)
+    _draw_lines(axes, drawn)
     if chance is not None:
         axes.axhline(chance, color='black', linestyle=':', linewidth=1.2, label=f'chance ({chance:.3g})')
     axes.set_title(title, loc='left', fontsize=11, fontweight='bold')
     axes.set_xlabel('step')
     axes.set_ylabel(ylabel)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(axis='y', color='0.9', linewidth=0.8)
-    axes.set_axisbelow(True)
     if len(drawn) + (chance is not None) > 1:
         axes.legend(frameon=False, fontsize=9)
     return save_figure(figure, path)
 
 
-def read_scalars(work_dir: str | os.PathLike) -> Series:
+def draw_overview(quantities: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], path: str | os.PathLike) -> Path:
+    """Draw several quantities of the same runs, each in axes of its own, into one picture.
+
+    Args:
+        quantities: name to what :func:`draw_curves` is given; a label has one colour in all axes.
+        path: PNG to write.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: if there is no point to draw.
+    """
+    labels = list(dict.fromkeys(label for series in quantities.values() for label, points in series.items() if len(points)))
+    if not labels:
+        raise ValueError(f'no points in {list(quantities)}: nothing to draw in {path}')
+    columns = min(len(quantities), PANEL_COLUMNS)
+    rows = -(-len(quantities) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.6 * rows + 0.4), facecolor='white', layout='constrained')
+    for place, (name, series) in enumerate(quantities.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        _draw_lines(axes, {label: series.get(label, ()) for label in labels})
+        axes.set_title(name, loc='left', fontsize=10, fontweight='bold')
+        axes.tick_params(labelsize=8)
+    if len(labels) > 1:
+        lines = [Line2D([], [], **_style(index), label=label) for index, label in enumerate(labels)]
+        figure.legend(handles=lines, loc='outside lower center', ncols=min(len(labels), 4), frameon=False, fontsize=9)
+    return save_figure(figure, path)
+
+
+def _draw_lines(axes: Axes, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """One line for each label that has points, in the style of its place."""
+    for index, (label, points) in enumerate(series.items()):
+        if len(points):
+            steps, values = zip(*points)
+            axes.plot(steps, values, label=label, marker='o' if len(points) == 1 else None, **_style(index))
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(axis='y', color='0.9', linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _style(index: int) -> dict:
+    return dict(color=COLOURS[index % len(COLOURS)], linestyle=DASHES[index // len(COLOURS) % len(DASHES)], linewidth=1.8)
+
+
+def read_scalars(run: str | os.PathLike) -> Series:
     """Read every scalar logged in a working directory, resumed runs joined.
 
     The logs of the directory (``<timestamp>/vis_data/scalars.json``) are read from old to new. A run that resumed
     replaces what older ones logged from its first step on; a run that started afresh replaces them altogether.
 
     Args:
-        work_dir: of one run.
+        run: working directory of one run; or one log, a ``.json`` file.
 
     Returns:
         Name to ``(step, value)`` points in order of the step; empty where nothing was logged.
@@ -74,7 +115,7 @@ def read_scalars(work_dir: str | os.PathLike) -> Series:
     """
     merged: dict[str, dict[int, float]] = {}
     earliest = None
-    for log in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+    for log in [Path(run)] if Path(run).is_file() else sorted(Path(run).glob('*/vis_data/scalars.json')):
         lines = _read_lines(log)
         first = min((line['step'] for line in lines if 'iter' in line), default=None)
         if first is not None and (earliest is None or first <= earliest):

@@ -20,6 +20,19 @@ def to_frames(pixels: Tensor) -> np.ndarray:
     return pixels.permute(1, 2, 3, 0).cpu().numpy()
 
 
+def spread_cells(cells: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+    """Give each pixel the value of the cell at its place.
+
+    Args:
+        cells: ``(t, h, w, ...)``.
+        size: ``(T, H, W)`` of the frames.
+
+    Returns:
+        ``(T, H, W, ...)`` of the same type.
+    """
+    return cells[np.ix_(*(np.arange(pixels) * count // pixels for pixels, count in zip(size, cells.shape)))]
+
+
 def check_frames(frames: np.ndarray, name: str) -> None:
     """Raise ``ValueError`` unless ``frames`` is ``(T, H, W, 3)`` uint8 with T > 0."""
     shape, dtype = getattr(frames, 'shape', None), getattr(frames, 'dtype', type(frames))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .frames import check_frames
+from .frames import check_frames, spread_cells
 from .reconstructions import draw_reconstructions
 
 SHADE = np.array([214, 214, 214], np.uint8)  # opaque: nothing of a hidden pixel shines through
 EDGE = np.array([255, 255, 255], np.uint8)  # between hidden tokens, so that each is seen
+RANDOM = np.array([230, 159, 0], np.uint8)  # opaque, too: the model is shown another id there
+KEPT = np.array([86, 180, 233], np.uint8)  # half of it over the frame: the model sees the token and predicts it
 
 
 def draw_masks(frames: np.ndarray, mask: np.ndarray, path: str | os.PathLike, title: str = '',
@@ -40,14 +42,29 @@ def draw_masks(frames: np.ndarray, mask: np.ndarray, path: str | os.PathLike, ti
 
 
 def shade(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Cover the hidden tokens of ``(T, H, W, 3)`` uint8 frames; each pixel belongs to the token at its place.
+    """Cover the hidden tokens of a clip; each pixel belongs to the token at its place.
 
-    What comes out does not depend on the pixels beneath the mask.
+    What comes out does not depend on the pixels beneath a hidden token.
+
+    Args:
+        frames: ``(T, H, W, 3)`` uint8 RGB.
+        mask: ``(t, h, w)`` bool, True = hidden; or the int8 kinds of :meth:`Masker.sample`: hidden ones are grey, those
+            replaced by a random id orange, those kept but predicted seen through blue.
+
+    Returns:
+        Of the shape of ``frames``.
     """
-    index, edges = [], np.zeros(frames.shape[1:3], bool)
-    for axis in range(3):
-        index.append(np.arange(frames.shape[axis]) * mask.shape[axis] // frames.shape[axis])
-    if min(frames.shape[1] // mask.shape[1], frames.shape[2] // mask.shape[2]) >= 6:  # narrower tokens would vanish
-        edges = (np.diff(index[1], prepend=index[1][0]) > 0)[:, None] | (np.diff(index[2], prepend=index[2][0]) > 0)
-    hidden = mask[np.ix_(*index)]  # (T, H, W)
-    return np.where(hidden[..., None], np.where(edges[..., None], EDGE, SHADE), frames)
+    kinds = spread_cells(mask.astype(np.int8), frames.shape[:3])[..., None]  # (T, H, W, 1)
+    tinted = (frames.astype(np.uint16) + KEPT) // 2
+    hidden = np.where(_edges(frames, mask), EDGE, SHADE)
+    return np.select([kinds == 1, kinds == 2, kinds == 3], [hidden, RANDOM, tinted], frames).astype(np.uint8)
+
+
+def _edges(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The first pixels of each token in height and width, ``(H, W, 1)`` bool; narrow tokens would vanish in them."""
+    height, width = frames.shape[1:3]
+    if min(height // mask.shape[1], width // mask.shape[2]) < 6:
+        return np.zeros((height, width, 1), bool)
+    rows, columns = (np.arange(side) * count // side for side, count in zip((height, width), mask.shape[1:]))
+    edges = (np.diff(rows, prepend=rows[0]) > 0)[:, None] | (np.diff(columns, prepend=columns[0]) > 0)
+    return edges[..., None]

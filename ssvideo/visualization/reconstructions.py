@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from .frames import check_moments
 FRAME_INCHES = 1.15
 LETTER_INCHES = 0.078  # of the labels' font, on average
 TITLE_INCHES = 0.35
+TITLE_LETTER_INCHES = 0.1  # of the title's font
 
 
 def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike, title: str = '',
@@ -33,14 +34,22 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
     Raises:
         ValueError: if the rows are no uint8 frames or differ in T.
     """
-    num_frames = check_moments(rows)
+    check_moments(rows)
+    return draw_strips(list(rows.items()), path, title, num_columns)
+
+
+def draw_strips(strips: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike, title: str = '',
+                num_columns: int = 8) -> Path:
+    """As :func:`draw_reconstructions`, for strips of which several may have one label."""
+    num_frames = check_moments({f'{number} {label}': frames for number, (label, frames) in enumerate(strips)})
     moments = np.unique(np.linspace(0, num_frames - 1, min(num_columns, num_frames)).round().astype(int))
 
     top = TITLE_INCHES if title else 0.08
-    label_width = 0.3 + LETTER_INCHES * max(len(line) for label in rows for line in label.split('\n'))
-    width, height = label_width + FRAME_INCHES * len(moments), top + 0.22 + FRAME_INCHES * len(rows)
+    label_width = 0.3 + LETTER_INCHES * max(len(line) for label, _ in strips for line in label.split('\n'))
+    width = max(label_width + FRAME_INCHES * len(moments), 0.2 + TITLE_LETTER_INCHES * len(title))
+    height = top + 0.22 + FRAME_INCHES * len(strips)
     figure = Figure(figsize=(width, height), facecolor='white')
-    for row, (label, frames) in enumerate(rows.items()):
+    for row, (label, frames) in enumerate(strips):
         bottom = height - top - FRAME_INCHES * (row + 1)
         figure.text((label_width - 0.1) / width, (bottom + FRAME_INCHES / 2) / height, label, ha='right', va='center',
                     fontsize=10)
@@ -50,7 +59,7 @@ def draw_reconstructions(rows: Mapping[str, np.ndarray], path: str | os.PathLike
                                     0.97 * FRAME_INCHES / height))
             axes.imshow(frames[moment], interpolation='antialiased')
             axes.axis('off')
-            if row == len(rows) - 1:
+            if row == len(strips) - 1:
                 figure.text((left + FRAME_INCHES / 2) / width, 0.07 / height, f'frame {moment}', ha='center',
                             fontsize=8, color='0.35')
     if title:

@@ -100,11 +100,12 @@ def test_bevt__joint_stage_has_the_numbers_of_paper_and_code():
     assert 32 * video.batch_size * wrapper.accumulative_counts == 256
     sample, _, *steps = video.dataset.pipeline
     assert sample == dict(type='ssvideo.SampleClips', clip_len=16, frame_interval=8)
-    rescale, crop, flip, *_ = steps
-    assert rescale == dict(type='RandomRescale', scale_range=(256, 320), interpolation='bicubic')
-    assert (crop, flip) == (dict(type='RandomCrop', size=224), dict(type='Flip', flip_ratio=0.5))
+    crop, flip, *_ = steps
+    assert crop == dict(type='ssvideo.RandomRescaledCrop', size=224, scale_range=(256, 320))
+    assert flip == dict(type='Flip', flip_ratio=0.5)
     jitter = dict(type='TorchVisionWrapper', op='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4)
-    assert image.dataset.pipeline[1:] == [rescale, jitter, *steps[1:]]
+    rescale = dict(type='RandomRescale', scale_range=(256, 320), interpolation='bicubic')
+    assert image.dataset.pipeline[1:] == [rescale, jitter, dict(type='RandomCrop', size=224), *steps[1:]]
 
 
 def test_bevt__other_recipes_differ_from_the_joint_stage_as_the_paper_says():

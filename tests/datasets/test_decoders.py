@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssvideo.datasets import BrokenFileError
-from ssvideo.datasets.decoders import VideoReader, decord_frames, why_not_decord
+from ssvideo.datasets.decoders import VideoReader, choice, decord_frames, torchcodec_frames, why_not_decord, why_not_torchcodec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import video_files as files  # noqa: E402
@@ -35,6 +35,7 @@ KINDS = {
     'raw.h264': {'options': B_FRAMES},
     'variable.mp4': {'times': VARIABLE, 'options': B_FRAMES},
     'variable.mkv': {'times': VARIABLE, 'options': {'g': '8'}},
+    'hevc.mkv': {'codec': 'libx265', 'options': {'x265-params': 'keyint=10:bframes=3:open-gop=0:log-level=none'}},
     'hevc.mp4': {'codec': 'libx265', 'options': {'x265-params': 'keyint=10:open-gop=1:log-level=none'}},
     'mpeg4.avi': {'codec': 'mpeg4', 'options': {'g': '12'}},
     'mpeg4_b_frames.avi': {'codec': 'mpeg4', 'options': {'g': '12', 'bf': '2'}},
@@ -43,6 +44,7 @@ KINDS = {
     'mpeg1.mpg': {'codec': 'mpeg1video'},
     'vp8.webm': {'codec': 'libvpx', 'options': {'auto-alt-ref': '1', 'lag-in-frames': '10', 'g': '12'}},
     'vp9.webm': {'codec': 'libvpx-vp9', 'options': {'g': '12', 'deadline': 'realtime', 'cpu-used': '8'}},
+    'vp9.mkv': {'codec': 'libvpx-vp9', 'options': {'g': '12', 'lag-in-frames': '10', 'auto-alt-ref': '1', 'cpu-used': '8'}},
     'mjpeg.avi': {'codec': 'mjpeg', 'pixel_format': 'yuvj420p'},
     'turned_90.mp4': {'rotation': 90, 'options': B_FRAMES},
     'turned_180.mp4': {'rotation': 180},
@@ -175,31 +177,51 @@ def test_video_reader__refuses_frames_that_are_not_there(tmp_path):
         reader.frames([0, 40])
 
 
-# -- decord ---------------------------------------------------------------------------------------------------------
+# -- other decoders -------------------------------------------------------------------------------------------------
+
+READ = {'decord': (why_not_decord, decord_frames), 'torchcodec': (why_not_torchcodec, torchcodec_frames)}
 
 
-def assert_decord_agrees(path: Path) -> None:
+@pytest.fixture(params=READ)
+def decoder(request):
+    try:
+        choice.check_decoder(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+    return request.param
+
+
+def assert_agrees(path: Path, decoder: str) -> None:
     frames = VideoReader(path).frames(range(VideoReader(path).num_frames))
     for indices in requests(len(frames))[::3]:
-        for index, frame in zip(indices, decord_frames(VideoReader(path), indices)):
+        for index, frame in zip(indices, READ[decoder][1](VideoReader(path), indices)):
             assert np.abs(frame.astype(int) - frames[index]).max() <= 2, (path.name, index)
 
 
-@pytest.mark.parametrize('name', [name for name, kind in KINDS.items() if name.endswith(('.mp4', '.mkv', '.mov'))])
-def test_decord__gives_the_same_frames_or_is_not_used(name, tmp_path):
-    pytest.importorskip('decord')
-    path = files.write_video(tmp_path / name, **KINDS[name])
-    reason = why_not_decord(VideoReader(path))
-    odd = {'codec', 'rotation', 'pixel_format'} & set(KINDS[name]) or name in OPEN_GROUPS
+@pytest.mark.parametrize('name', [name for name in KINDS if name.endswith(('.mp4', '.mkv', '.mov', '.webm'))])
+def test_other_decoders__give_the_same_frames_or_are_not_used(name, decoder, tmp_path):
+    kind, path = KINDS[name], files.write_video(tmp_path / name, **KINDS[name])
+    reason = READ[decoder][0](VideoReader(path))
+    odd = kind.get('codec') == 'mpeg4' or 'pixel_format' in kind or name in OPEN_GROUPS
+    if decoder == 'decord':
+        odd |= 'codec' in kind or 'rotation' in kind
     assert bool(odd) == bool(reason)
     if reason is None:
-        assert_decord_agrees(path)
+        assert_agrees(path, decoder)
 
 
 @pytest.mark.parametrize('path', REAL, ids=lambda p: p.name)
-def test_decord__gives_the_same_frames_of_real_files_or_is_not_used(path):
-    pytest.importorskip('decord')
-    if why_not_decord(VideoReader(path)) is None:
-        assert_decord_agrees(path)
+def test_other_decoders__give_the_same_frames_of_real_files_or_are_not_used(path, decoder):
+    if READ[decoder][0](VideoReader(path)) is None:
+        assert_agrees(path, decoder)
     else:
         assert path.suffix != '.mp4' or 'rot' in path.name or '10bit' in path.name
+
+
+@pytest.mark.parametrize(('times', 'message'), [
+    (np.arange(39) / 25, 'finds 40 frames of 39'), (np.arange(40) / 20, 'other times')])
+def test_other_decoders__must_agree_with_the_packets(times, message, decoder, tmp_path):
+    reader = VideoReader(files.write_video(tmp_path / 'a.mp4', options=B_FRAMES))
+    reader.times = times
+    with pytest.raises(BrokenFileError, match=f'a.mp4: {decoder} .*{message}'):
+        READ[decoder][1](reader, [3, 30])

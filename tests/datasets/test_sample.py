@@ -8,10 +8,10 @@ import pytest
 from ssvideo.datasets.transforms import SampleClips, SampleWholeVideo
 
 
-def video(times) -> dict:
+def video(times, tick=0.0) -> dict:
     times = np.asarray(times, float)
     step = np.median(np.diff(times)) if len(times) > 1 else 0.04
-    return {'video': SimpleNamespace(times=times, num_frames=len(times), duration=times[-1] + step)}
+    return {'video': SimpleNamespace(times=times, num_frames=len(times), duration=times[-1] + step, tick=tick)}
 
 
 def clips(transform, times, draws=1) -> np.ndarray:
@@ -82,6 +82,12 @@ def test_sample_clips__segments_take_one_frame_of_each():
     assert middle[0, 0].tolist() == [5, 15, 25, 35, 45, 55, 65, 75]
     assert clips(SampleClips(8, strategy='segments', test_mode=True), np.arange(4))[0, 0].tolist() == [
         0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_sample_whole_video__stamps_rounded_to_the_containers_tick_give_each_frame():
+    stamps = np.round(np.arange(40) / 16, 3)  # as in Matroska
+    found = SampleWholeVideo(fps=16)(video(stamps, tick=0.001))['frame_inds']
+    np.testing.assert_array_equal(found, np.arange(40))
 
 
 def test_sample_whole_video__spans_it():

@@ -49,9 +49,9 @@ def test_keep_global_batch__refuses_with_advice_what_does_not_divide(recipe, pro
 
 
 def test_keep_global_batch__averages_weights_once_a_step(recipe):
-    cfg = recipe(8, custom_hooks=[dict(type='EMAHook', momentum=0.0002), dict(type='ssvideo.PlainCheckpointHook')])
+    cfg = recipe(8, custom_hooks=[dict(type='EMAHook', momentum=0.0002), dict(type='ssvideo.PicturesHook')])
     keep_global_batch(cfg)
-    assert cfg.custom_hooks == [dict(type='EMAHook', momentum=0.0002, interval=8), dict(type='ssvideo.PlainCheckpointHook')]
+    assert cfg.custom_hooks == [dict(type='EMAHook', momentum=0.0002, interval=8), dict(type='ssvideo.PicturesHook')]
 
 
 @pytest.mark.parametrize(('words', 'base'), [({}, 256), (dict(base_batch_size=512), 512)])

@@ -78,10 +78,10 @@ def runner_of(stores, work_dir, hooks, max_epochs=3, **changes):
         train_cfg=dict(type='ssvideo.StreamTrainLoop', max_epochs=max_epochs),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2)),
         default_hooks=dict(logger=dict(type='LoggerHook', interval=1),
-                           checkpoint=dict(type='CheckpointHook', interval=1)),
+                           checkpoint=dict(type='ssvideo.CheckpointHook', interval=1)),
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         log_processor=dict(window_size=1),
-        custom_hooks=[dict(type='ssvideo.PlainCheckpointHook'), *hooks])
+        custom_hooks=list(hooks))
     wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     return Runner(**config | changes, cfg=dict(model_wrapper_cfg=wrapper))
 

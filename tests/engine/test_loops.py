@@ -108,11 +108,6 @@ def no_scope_left():
     DefaultScope._instance_dict.clear()
 
 
-def plain_loading(monkeypatch):
-    """Checkpoints of mmengine's own making hold more than tensors."""
-    monkeypatch.setattr(torch, 'load', lambda *a, load=torch.load, **k: load(*a, **{**k, 'weights_only': False}))
-
-
 def interrupted(tmp_path, streams, stop, name):
     first = runner(tmp_path, streams, f'{name}_1', [StopAt(stop)])
     with pytest.raises(KeyboardInterrupt):
@@ -125,8 +120,7 @@ def interrupted(tmp_path, streams, stop, name):
 
 
 @pytest.mark.parametrize(('num_workers', 'stop'), [(0, 3), (2, 6), (2, 8)])
-def test_stream_train_loop__resumed_is_uninterrupted_bit_for_bit(data, tmp_path, num_workers, stop, monkeypatch):
-    plain_loading(monkeypatch)
+def test_stream_train_loop__resumed_is_uninterrupted_bit_for_bit(data, tmp_path, num_workers, stop):
     streams = loaders(data, num_workers)
     whole = runner(tmp_path, loaders(data, 0), 'whole')
     whole.train()
@@ -162,8 +156,7 @@ def test_stream_train_loop__one_loader_is_the_video_stream(data, tmp_path):
     assert {name for name, *_ in run.model.seen} == {'video'}
 
 
-def test_stream_train_loop__another_batch_size_is_refused_on_resume(data, tmp_path, monkeypatch):
-    plain_loading(monkeypatch)
+def test_stream_train_loop__another_batch_size_is_refused_on_resume(data, tmp_path):
     streams = loaders(data, 0)
     with pytest.raises(KeyboardInterrupt):
         runner(tmp_path, streams, 'first', [StopAt(6)]).train()
@@ -189,6 +182,26 @@ def test_zipped_loader__refuses_an_empty_epoch(data, tmp_path):
         ZippedLoader({name: Runner.build_dataloader(config, seed=0) for name, config in streams.items()})
     with pytest.raises(ValueError, match='no stream'):
         ZippedLoader({})
+
+
+def test_clip_train_loop__gives_the_batch_itself_and_resumes_in_an_epoch(data, tmp_path):
+    def fine_tune(name, **arguments):
+        DefaultScope._instance_dict.clear()
+        return Runner(
+            PlainModel(), str(tmp_path / name), train_dataloader=loaders(data, 0)['video'], default_scope='mmaction',
+            train_cfg={'type': 'ssvideo.ClipTrainLoop', 'max_epochs': 2}, optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
+            randomness={'seed': 7}, experiment_name=f'{tmp_path.name}{name}', log_level='ERROR', **arguments)
+
+    whole, cut = fine_tune('whole'), fine_tune('cut', custom_hooks=[StopAt(5)])
+    whole.train()
+    with pytest.raises(KeyboardInterrupt):
+        cut.train()
+    rest = fine_tune('rest', resume=True, load_from=str(tmp_path / 'cut' / 'stopped.pth'))
+    rest.train()
+    assert len(whole.model.seen) == len(cut.model.seen + rest.model.seen) == 8
+    for a, b in zip(whole.model.seen, cut.model.seen + rest.model.seen):
+        assert a[:2] == b[:2] and torch.equal(a[2], b[2])
+    assert torch.equal(whole.model.weights['video'], rest.model.weights['video'])
 
 
 class PlainModel(TwoStreamModel):

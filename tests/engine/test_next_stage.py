@@ -64,7 +64,8 @@ def run(folder, grid, batch_size, max_epochs, hooks=(), num_layers=1, **argument
                               paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True)),
            param_scheduler=[schedule | dict(start_factor=0.1, begin=0, end=1),
                             schedule | dict(start_factor=1.0, end_factor=0.0, begin=1, end=EPOCHS)],
-           custom_hooks=[record, dict(type='ssvideo.PlainCheckpointHook'), *hooks], randomness=dict(seed=1),
+           custom_hooks=[record, *hooks],
+           default_hooks=dict(checkpoint=dict(type='ssvideo.CheckpointHook', interval=1)), randomness=dict(seed=1),
            default_scope='mmaction', log_level='ERROR', experiment_name=str(folder), **arguments).train()
     return record
 

@@ -5,7 +5,9 @@ from mmaction.evaluation import AccMetric
 from mmaction.structures import ActionDataSample
 
 import ssvideo.models  # noqa: F401
+from ssvideo.datasets.missing import missing_sample
 from ssvideo.registry import MODELS
+from ssvideo.structures import PAD
 
 SWIN = dict(type='VideoSwin', patch_size=(2, 4, 4), embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4),
             window_size=(2, 4, 4))
@@ -92,3 +94,23 @@ def test_backbone__loads_whole_or_not_at_all(tmp_path):
         load(dict())
     with pytest.raises(ValueError, match='missing'):
         load(dict(prefix='backbone.'), depths=(1, 1, 2, 1))
+
+
+@pytest.mark.parametrize('backbone', ['pixels', 'tokens'])
+def test_classifier__gives_no_score_to_a_video_that_is_missing_and_the_same_to_others(backbone):
+    if backbone == 'pixels':
+        model, data = build().eval(), batch()
+        data['inputs'][1] = torch.zeros_like(data['inputs'][1])
+    else:
+        model = build(backbone=dict(type='DividedTransformer', grid=(2, 3, 3), vocab_size=16, embed_dims=24, num_layers=2,
+                                    num_heads=6), data_preprocessor=None).eval()
+        data = dict(tokens=[torch.randint(16, (2, 2, 3, 3)), torch.full((2, 2, 3, 3), PAD), torch.randint(16, (2, 2, 3, 3))],
+                    data_samples=[ActionDataSample().set_gt_label(i) for i in range(3)])
+    data['data_samples'][1] = missing_sample('a.mp4', 'cut off', 1)
+    others = {key: [value[0], value[2]] for key, value in data.items()}
+    with torch.no_grad():
+        samples, expected = model.val_step(data), model.val_step(others)
+    assert samples[1].pred_score.isnan().all()
+    assert samples[1].pred_label.tolist() == [-1]
+    for found, alone in zip((samples[0], samples[2]), expected):
+        torch.testing.assert_close(found.pred_score, alone.pred_score)

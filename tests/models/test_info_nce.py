@@ -33,6 +33,16 @@ def slow_info_nce(embeddings, temperature):
     return temperature * total, right / (2 * n)
 
 
+def slow_similarities(embeddings):
+    """Mean cosine of partners, and of all other pairs."""
+    n, cosines = len(embeddings) // 2, {True: [], False: []}
+    for i, first in enumerate(embeddings):
+        for k, second in enumerate(embeddings):
+            if i != k:
+                cosines[abs(i - k) == n].append(torch.cosine_similarity(first, second, dim=0).item())
+    return [sum(found) / max(len(found), 1) for found in (cosines[True], cosines[False])]
+
+
 @pytest.mark.parametrize(('n', 'temperature'), [(1, 0.2), (2, 0.2), (7, 0.07), (7, 1.0)])
 def test_info_nce__equals_plain_loops(n, temperature):
     torch.manual_seed(n)
@@ -41,8 +51,11 @@ def test_info_nce__equals_plain_loops(n, temperature):
     fast, slow = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
     terms = info_nce(fast, temperature)
     expected, accuracy = slow_info_nce(slow, temperature)
+    positive, negative = slow_similarities(slow.detach())
     torch.testing.assert_close(terms['loss'], expected)
     assert terms['accuracy'].item() == pytest.approx(accuracy)
+    assert terms['positive_similarity'].item() == pytest.approx(positive)
+    assert terms['negative_similarity'].item() == pytest.approx(negative)
     terms['loss'].backward()
     expected.backward()
     torch.testing.assert_close(fast.grad, slow.grad)

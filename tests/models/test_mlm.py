@@ -57,7 +57,7 @@ def test_mlm__equals_plain_loops():
     assert len(losses) == int(masked.mask.sum()) > 10
     torch.testing.assert_close(terms['loss'], sum(losses) / len(losses))
     assert terms['accuracy'].item() == pytest.approx(right / len(losses))
-    assert terms.keys() == {'loss', 'accuracy'}
+    assert terms.keys() == {'loss', 'accuracy', 'target_perplexity', 'predicted_perplexity'}
 
 
 def test_mlm__starts_at_chance():
@@ -152,3 +152,14 @@ def test_masked_cross_entropy__half_precision_is_summed_in_float32():
     assert terms['loss'].item() == pytest.approx(expected.item(), abs=1e-4)
     terms['loss'].backward()
     assert logits.grad.dtype == torch.bfloat16
+
+
+def test_masked_cross_entropy__perplexities_count_even_ids():
+    """The exponential of the entropy of the ids: four even ones, and three of which one has half."""
+    logits = torch.full((8, 50), -5.0)
+    logits[torch.arange(8), torch.tensor([9, 9, 9, 9, 3, 3, 4, 4])] = 0
+    terms = masked_cross_entropy(logits, torch.arange(4).repeat(2))
+    assert terms['target_perplexity'].item() == pytest.approx(4)
+    assert terms['predicted_perplexity'].item() == pytest.approx(math.exp(0.5 * math.log(2) + 2 * 0.25 * math.log(4)))
+    collapsed = masked_cross_entropy(torch.eye(50)[:1].expand(8, -1), torch.arange(8))
+    assert collapsed['predicted_perplexity'].item() == pytest.approx(1)

@@ -71,7 +71,8 @@ def test_pretrainer__joint_step_reaches_every_parameter():
     model = bevt()
     losses = model(pixels_batch(model), mode='loss')
     assert set(losses) == {f'{stream}_{term}' for stream in ('video', 'image')
-                           for term in ('mvm_loss', 'mvm_accuracy', 'mask_ratio')}
+                           for term in ('mvm_loss', 'mvm_accuracy', 'mvm_target_perplexity', 'mvm_predicted_perplexity',
+                                        'mask_ratio')}
     model.parse_losses(losses)[0].backward()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not model.tokenizers.training and not any(p.requires_grad for p in model.tokenizers.parameters())

@@ -65,19 +65,3 @@ def test_logits_watch__notices_logits_of_all_positions(tool):
     with tool.LogitsWatch(16) as watch:
         classifier(features)[:3].sum().backward()
     assert max(watch.rows) == 10
-
-
-def test_bevt_step__leaves_the_model_as_it_was(tool):
-    class Model:
-        objectives = {}
-
-        def draw_mask(self):
-            return 1
-
-        tokenize = encode = draw_mask
-
-    model, meter = Model(), tool.Meter(torch.device('cpu'))
-    with tool._timed(model, meter):
-        model.draw_mask()
-        model.draw_mask()
-    assert not vars(model) and set(meter.seconds) == {'masks'} == set(meter.raised) and meter.peak() > 2**20

@@ -101,10 +101,16 @@ def test_get_flops__clip_length_and_crop_come_from_the_recipe(tool, counted, tmp
         tool.shape_of({}, None)
 
 
+def test_get_flops__a_tokenizers_training(counted):
+    (rows,) = counted(ROOT / 'configs/tokenizers/dalle_dvae.py').values()
+    assert (rows['encoder'][0], rows['decoder'][0]) == (53.79, 43.83)
+    assert rows['encoder'][2] == pytest.approx(52.1 * (256 / 112)**2, rel=0.005)
+    assert rows['decoder'][2] > rows['encoder'][2], 'though it is not called as a whole'
+
+
 def test_get_flops__refuses_other_models(tool, tmp_path):
-    (tmp_path / 'config.py').write_text(
-        "default_scope = 'mmaction'\nmodel = dict(type='ssvideo.DalleVAE', vocab_size=16, hidden_dims=4, num_blocks=1)\n")
-    with pytest.raises(SystemExit, match="expected a Pretrainer or a ClipClassifier; mmaction2's own"):
+    (tmp_path / 'config.py').write_text("default_scope = 'mmaction'\nmodel = dict(type='ssvideo.BlockMasker')\n")
+    with pytest.raises(SystemExit, match="expected a Pretrainer, a ClipClassifier or a tokenizer's trainer; mmaction2's own"):
         tool.main([str(tmp_path / 'config.py')])
 
 

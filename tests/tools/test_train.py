@@ -48,10 +48,15 @@ def folder(tmp_path, monkeypatch):
     DefaultScope._instance_dict.clear()
 
 
-def train(monkeypatch, *arguments: str) -> None:
-    spec = importlib.util.spec_from_file_location('train', ROOT / 'tools/train.py')
+def load_tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def train(monkeypatch, *arguments: str) -> None:
+    module = load_tool('train')
     monkeypatch.setattr(sys, 'argv', ['train.py', *arguments])
     module.main()
 
@@ -82,6 +87,15 @@ def test_train__splits_are_trained_one_by_one_and_averaged(folder, monkeypatch, 
     train(monkeypatch, recipe, '--work-dir', 'runs', '--splits', '1', '2', '--resume', '--cfg-options', *FINETUNING)
     again = json.loads((folder / 'runs/results.json').read_text())
     assert [one['top1'] for one in again['splits']] == top1
+
+
+def test_test__refuses_the_weights_of_another_model(folder, monkeypatch):
+    """mmengine would test a classifier of random weights, and say so among many lines."""
+    torch.save(dict(state_dict={'backbone.other': torch.zeros(2)}), 'other.pth')
+    tool = load_tool('test')
+    with pytest.raises(ValueError, match='the checkpoint is not one of this ClipClassifier: .* missing'):
+        tool.main([str(ROOT / 'configs/finetune/vimpac_small_ucf101.py'), 'other.pth', '--work-dir', 'testing',
+                   '--cfg-options', *FINETUNING, 'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'])
 
 
 def test_train__a_recipe_without_splits_says_so(folder, monkeypatch):

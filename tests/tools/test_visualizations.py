@@ -1,71 +1,24 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from PIL import Image
 
 from ssvideo.datasets.given_videos import find_videos
 from ssvideo.datasets.token_writer import TokenStoreWriter
-from ssvideo.models.tokenizers import DalleVAE, load_tokenizer
-from ssvideo.registry import MODELS
+from ssvideo.models.tokenizers import load_tokenizer
 from ssvideo.utils.checksum import checksum_of
-from tests.video_files import write_video
+from tests.small_models import VOCAB, make_models, run_visualization
 
-TOOLS = Path(__file__).parents[2] / 'tools' / 'visualizations'
-VOCAB = 20
-BASE = """
-custom_imports = dict(imports=['ssvideo'])
-default_scope = 'mmaction'
-"""
-VIMPAC = BASE + """
-model = dict(
-    type='ssvideo.Pretrainer',
-    backbone=dict(type='ssvideo.DividedTransformer', grid=(3, 4, 4), vocab_size=20, embed_dims=24, num_layers=1, num_heads=4),
-    maskers=dict(video=dict(type='ssvideo.BlockMasker', num_blocks=5)),
-    objectives=dict(mlm=dict(type='ssvideo.MLM')))
-train_dataloader = dict(video=dict(dataset=dict(type='ssvideo.TokenClips', store='{folder}/store', clip_len=3)))
-"""
-BEVT = BASE + """
-model = dict(
-    type='ssvideo.Pretrainer',
-    data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=[127.5] * 3, std=[64.0] * 3),
-    backbone=dict(type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=8, depths=(1, 1), num_heads=(1, 2),
-                  window_size=(2, 4, 4), token_stride=(1, 8, 8)),
-    tokenizer=dict(type='ssvideo.DalleTokenizer', checkpoint='{folder}/dalle.safetensors'),
-    maskers=dict(video=dict(type='ssvideo.Random3DMasker', mask_ratio=0.5, temporal_stride=2)),
-    objectives=dict(mvm=dict(type='ssvideo.MVM', decoder=dict(type='ssvideo.SwinDecoder', branches=('video',)))))
-train_dataloader = dict(video=dict(dataset=dict(type='ssvideo.VideoList', source='nowhere', pipeline=[
-    dict(type='ssvideo.SampleClips', clip_len=4, frame_interval=2), dict(type='ssvideo.DecodeClips'),
-    dict(type='RandomCrop', size=32), dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')])))
-"""
-
-
-def run(tool: str, *args) -> None:
-    spec = importlib.util.spec_from_file_location(tool, TOOLS / f'{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main([*map(str, args), '--device', 'cpu'])
+run = run_visualization
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Two videos and a broken one, a tokenizer, and configs of both methods with checkpoints."""
-    torch.manual_seed(0)
-    (tmp_path / 'videos').mkdir()
-    write_video(tmp_path / 'videos' / 'a.mp4', num_frames=30)
-    write_video(tmp_path / 'videos' / 'b.mp4', num_frames=12, size=(64, 96))
-    (tmp_path / 'videos' / 'broken.mp4').write_bytes(b'no video')
-    DalleVAE(VOCAB, 8, num_blocks=1).save_tokenizer(tmp_path / 'dalle.safetensors')
-    for name, text in dict(vimpac=VIMPAC, bevt=BEVT).items():
-        (tmp_path / f'{name}.py').write_text(text.format(folder=tmp_path))
-        model = MODELS.build(Config.fromfile(tmp_path / f'{name}.py').model)
-        torch.save(dict(state_dict=model.state_dict()), tmp_path / f'{name}.pth')
-    return tmp_path
+    return make_models(tmp_path)
 
 
 def pictures(out: Path) -> dict[str, int]:

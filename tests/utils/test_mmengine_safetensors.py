@@ -2,9 +2,9 @@
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader, load_checkpoint
-from mmengine.runner.checkpoint import load_from_local
 
 from ssvideo.registry import MODELS
+from ssvideo.utils.mmengine_checkpoints import load_from_local
 from ssvideo.utils.mmengine_safetensors import load_from_safetensors
 from ssvideo.utils.model_file import ModelFile, build_model
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from ssvideo.visualization import draw_masks
-from ssvideo.visualization.masks import EDGE, SHADE, shade
+from ssvideo.visualization.masks import EDGE, KEPT, RANDOM, SHADE, shade
 
 
 def test_shade__each_pixel_follows_the_token_at_its_place():
@@ -54,3 +54,12 @@ def test_draw_masks__other_masks_are_refused(mask, tmp_path):
     with pytest.raises(ValueError, match=r'mask: got .* expected bool \(t, h, w\)'):
         draw_masks(np.zeros((4, 16, 16, 3), np.uint8), mask, tmp_path / 'x.png')
     assert not list(tmp_path.iterdir())
+
+
+def test_shade__kinds_of_noisy_masking_are_told_apart():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    kinds = np.array([[[0, 1], [2, 3]]], np.int8)
+    shaded = shade(frames, kinds)
+    assert np.array_equal(shaded[:, :4, :4], frames[:, :4, :4])
+    assert (shaded[:, :4, 4:] == SHADE).all() and (shaded[:, 4:, :4] == RANDOM).all()
+    assert np.array_equal(shaded[:, 4:, 4:], (frames[:, 4:, 4:].astype(int) + KEPT) // 2)

@@ -5,6 +5,7 @@
 
 Figures are for one clip. A GMAC is 10^9 multiply-accumulates, which many papers call a GFLOP; here it is two GFLOPs.
 In pre-training, tokenizer and classifier work where tokens are hidden only: their cost is the mean over the recipe's masks.
+Of a tokenizer's training it is making tokens of pictures and pictures of tokens; a frozen perceptual network is left out.
 Nothing is computed: the model is run on torch's 'meta' device, so full sizes take seconds.
 """
 from __future__ import annotations
@@ -29,8 +30,10 @@ from ssvideo.evaluation.flops import PartCost, count_macs  # noqa: E402
 from ssvideo.evaluation.stand_in_tokenizers import stand_in_tokenizers  # noqa: E402
 from ssvideo.models.classifier import ClipClassifier  # noqa: E402
 from ssvideo.models.pretrainer import Pretrainer  # noqa: E402
+from ssvideo.models.tokenizers.trainer import TokenizerTrainer  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.structures import Clips  # noqa: E402
+from ssvideo.utils.clip_shape import shape_of  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
 
 NUM_CLIPS = 512
@@ -41,7 +44,7 @@ COLUMNS = ('part', 'parameters (M)', 'GMACs', 'GFLOPs (2 per MAC)', 'share')
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; mmaction2's words, and ``--window``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file of a Pretrainer or a ClipClassifier')
+    parser.add_argument('config', help='config file of a Pretrainer, a ClipClassifier, or a DalleVAE or PecoVQVAE')
     parser.add_argument('--shape', type=int, nargs='+', metavar='N',
                         help='side, or H W, or T H W, in pixels (streams of images keep their one frame); T H W in tokens where '
                              "the backbone reads tokens. Default: the recipe's")
@@ -56,48 +59,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 # ---------------------------------------------------------------------------------------------------------- model, inputs
 
-def build_model(cfg: Config) -> tuple[Pretrainer | ClipClassifier, list[str]]:
+Model = Pretrainer | ClipClassifier | TokenizerTrainer
+
+
+def build_model(cfg: Config) -> tuple[Model, list[str]]:
     """The model on the meta device, and the files of tokenizers that random ones stand in for."""
+    if 'perceptual' in cfg.model:
+        cfg.model.perceptual = None
     with tempfile.TemporaryDirectory() as folder:
         missing = stand_in_tokenizers(cfg.model, folder)
         with torch.device('meta'):
             model = MODELS.build(cfg.model)
-    if not isinstance(model, Pretrainer | ClipClassifier):
-        raise ValueError(f"{type(model).__name__}: expected a Pretrainer or a ClipClassifier; mmaction2's own get_flops.py "
-                         'counts its models')
+    if not isinstance(model, Model):
+        raise ValueError(f"{type(model).__name__}: expected a Pretrainer, a ClipClassifier or a tokenizer's trainer; mmaction2's "
+                         'own get_flops.py counts its models')
     return model.to('meta').eval(), missing
 
 
-def shape_of(dataset: dict, shape: list[int] | None) -> tuple[int, int, int]:
-    """(T, H, W) of the clips that a data set makes.
-
-    Args:
-        dataset: config with a pipeline.
-        shape: of the command line; it stands above the pipeline, but for the one frame of images.
-
-    Raises:
-        ValueError: if neither tells.
-    """
-    pipeline = dataset.get('pipeline', [])
-    size = next((_side(transform) for transform in reversed(pipeline) if _side(transform)), None)
-    length = next((transform['clip_len'] for transform in pipeline if 'clip_len' in transform), None)
-    if any(transform['type'].endswith('LoadImage') for transform in pipeline):
-        length = 1
-    if shape:
-        size = shape[-2:] if len(shape) > 1 else shape * 2
-        length = shape[0] if len(shape) == 3 and length != 1 else length
-    if size is None or length is None:
-        raise ValueError('the recipe does not tell the length and the size of a clip: give --shape T H W')
-    return length, *((size, size) if isinstance(size, int) else size)
-
-
-def _side(transform: dict) -> int | tuple[int, int] | None:
-    if 'scale' in transform and not transform.get('keep_ratio', True):
-        return transform['scale']
-    return transform.get('crop_size', transform.get('size'))
-
-
-def clips_of(model: Pretrainer | ClipClassifier, shape: tuple[int, int, int] | None) -> Clips:
+def clips_of(model: Model, shape: tuple[int, int, int] | None) -> Clips:
     """``NUM_CLIPS`` clips of nothing, of ``shape`` (T, H, W); tokens of the backbone's grid where that is ``None``."""
     if shape is None:
         return Clips(tokens=_nothing(model.backbone.grid), num_views=2)
@@ -129,7 +108,11 @@ def count(cfg: Config, shape: list[int] | None) -> tuple[list[tuple[str, list[Pa
     model, missing = build_model(cfg)
     remarks = [f'{path} does not exist: counted a tokenizer of the published size' for path in missing]
     loaders = cfg.get('train_dataloader') or {}
-    streams = list(model.maskers) if isinstance(model, Pretrainer) else ['']
+    streams = ['']
+    if isinstance(model, Pretrainer):
+        streams = list(model.maskers)
+    elif isinstance(model, TokenizerTrainer):
+        streams = list(loaders)[:1]
     tables, uncounted = [], set()
     for stream in streams:
         dataset = (loaders.get(stream) or {} if stream else loaders).get('dataset', {})
@@ -140,7 +123,7 @@ def count(cfg: Config, shape: list[int] | None) -> tuple[list[tuple[str, list[Pa
         parts, left_out = count_macs(model, lambda s=stream, c=clips, r=ratios: r.append(_run(model, s, c)))
         uncounted.update(left_out)
         if stream:
-            title = f'{stream}, {title}, {ratios[0]:.1%} of the tokens hidden'
+            title = f'{stream}, {title}' + (f', {ratios[0]:.1%} of the tokens hidden' if isinstance(model, Pretrainer) else '')
         tables.append((title, [_of_one_clip(model, part) for part in parts]))
     if uncounted:
         remarks.append(f'NOT counted, so the figures are too low: {", ".join(sorted(uncounted))}')
@@ -149,20 +132,22 @@ def count(cfg: Config, shape: list[int] | None) -> tuple[list[tuple[str, list[Pa
     return tables, remarks
 
 
-def _run(model: Pretrainer | ClipClassifier, stream: str, clips: Clips) -> float:
+def _run(model: Model, stream: str, clips: Clips) -> float:
     """Run the model once; in pre-training return the share of hidden tokens."""
-    if not stream:
-        model(clips)
+    if not isinstance(model, Pretrainer):
+        model(clips, mode='predict' if isinstance(model, TokenizerTrainer) else 'tensor')
         return 0.0
     return model({stream: clips}, mode='loss')[f'{stream}_mask_ratio'].item()
 
 
-def _pretraining_only(model: Pretrainer | ClipClassifier) -> int:
+def _pretraining_only(model: Model) -> int:
+    if isinstance(model, TokenizerTrainer):
+        return 0
     prefixes = model.backbone.pretraining_only
     return sum(p.numel() for name, p in model.backbone.named_parameters() if prefixes and name.startswith(prefixes))
 
 
-def _of_one_clip(model: Pretrainer | ClipClassifier, part: PartCost) -> PartCost:
+def _of_one_clip(model: Model, part: PartCost) -> PartCost:
     """A part's cost for one clip; the backbone without the parameters that only pre-training uses."""
     unused = _pretraining_only(model) if part.name == 'backbone' else 0
     return PartCost(part.name, part.parameters - unused, part.macs / NUM_CLIPS)

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ssvideo.datasets.entries import Entries, read_folder, read_list  # noqa: E402
+from ssvideo.datasets.preparing.lists import write_list  # noqa: E402
 from ssvideo.datasets.video_list import VideoList  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
 
@@ -52,7 +53,7 @@ def main() -> None:
 def find_lists(folder: Path, val_share: float, rng: random.Random) -> tuple[list[Line], list[Line], list[str]]:
     """``(train, val, class names)``; the last two are empty without labels."""
     if (folder / 'train.txt').is_file() and (folder / 'val.txt').is_file():
-        names = (folder / 'classes.txt').read_text().split('\n')
+        names = (folder / 'classes.txt').read_text('utf-8').split('\n')
         return (*(lines_of(read_list(folder / f'{part}.txt', labels=True), folder) for part in ('train', 'val')),
                 [name for name in names if name])
     entries, names = read_folder(folder, VideoList.suffixes)
@@ -71,13 +72,9 @@ def find_lists(folder: Path, val_share: float, rng: random.Random) -> tuple[list
 
 
 def lines_of(entries: Entries, root: Path) -> list[Line]:
-    """Absolute paths and labels."""
-    return [(str((root / entries.path(i)).resolve()), entries.label(i)) for i in range(len(entries))]
-
-
-def write_list(path: Path, lines: list[Line]) -> None:
-    """One ``path``, or ``path label``, a line."""
-    write_whole(path, ''.join(f'{name}\n' if label is None else f'{name} {label}\n' for name, label in lines))
+    """Absolute paths and labels; the files themselves are not asked for anything."""
+    root = root.resolve()
+    return [(str(root / entries.path(i)), entries.label(i)) for i in range(len(entries))]
 
 
 if __name__ == '__main__':

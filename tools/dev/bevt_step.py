@@ -11,14 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import resource
 import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -26,20 +19,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
-from mmengine.optim import OptimWrapper, build_optim_wrapper  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import ssvideo.engine  # noqa: E402, F401
-from ssvideo.evaluation.stand_in_tokenizers import stand_in_tokenizers  # noqa: E402
+from ssvideo.evaluation.random_batches import describe_batch, random_batch  # noqa: E402
+from ssvideo.evaluation.step_timing import PARTS, Meter, TrainingStep, build_step_model  # noqa: E402
 from ssvideo.models.pretrainer import Pretrainer  # noqa: E402
-from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.structures import Clips  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
-
-PARTS = {'draw_mask': 'masks', 'tokenize': 'tokenizer, with its view', 'encode': 'backbone, forward'}
-HEAD, BACKWARD, OPTIMISER, REST = 'decoder and classifier, forward', 'backward', 'clipping and optimiser', 'rest'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,48 +42,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/bevt_step.md'))
     return parser.parse_args(argv)
-
-
-# -------------------------------------------------------------------------------------------------------------- measuring
-
-@dataclass
-class Meter:
-    """Time of the parts of a step, and by how much each raises the peak of memory.
-
-    Args:
-        device: whose work is waited for.
-        seconds: by part.
-        raised: bytes by part.
-    """
-    device: torch.device
-    seconds: Counter = field(default_factory=Counter)
-    raised: Counter = field(default_factory=Counter)
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Measure what is done within."""
-        peak, started = self.peak(), self._now()
-        yield
-        self.seconds[name] += self._now() - started
-        self.raised[name] += self.peak() - peak
-
-    def around(self, function: Callable, name: str) -> Callable:
-        """The same function, measured."""
-        def timed(*args, **kwargs):
-            with self.part(name):
-                return function(*args, **kwargs)
-        return timed
-
-    def peak(self) -> int:
-        """The most bytes so far, of this process or on the GPU."""
-        if self.device.type == 'cuda':
-            return torch.cuda.max_memory_allocated(self.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
-
-    def _now(self) -> float:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
 
 
 class LogitsWatch(TorchDispatchMode):
@@ -122,60 +69,13 @@ class LogitsWatch(TorchDispatchMode):
         return made
 
 
-# ------------------------------------------------------------------------------------------------------------- the step
-
-def build(cfg: Config, device: torch.device) -> tuple[Pretrainer, OptimWrapper, list[str]]:
-    """Model and optimiser, and the files of tokenizers that random ones stand in for."""
-    with tempfile.TemporaryDirectory() as folder:
-        missing = stand_in_tokenizers(cfg.model, folder)
-        model = MODELS.build(cfg.model)
-    model.to(device).train()
-    return model, build_optim_wrapper(model, cfg.optim_wrapper), missing
-
-
-def batch_of(model: Pretrainer, videos: int, images: int, shape: tuple[int, int, int]) -> dict:
-    """Random frames for each stream, as the loaders give them; the stream 'image' has clips of one frame."""
-    generator, batch = torch.Generator().manual_seed(0), {}
-    for stream in model.maskers:
-        number, length = (images, 1) if stream == 'image' else (videos, shape[0])
-        clips = torch.randint(256, (number, 1, 3, length, *shape[1:]), dtype=torch.uint8, generator=generator)
-        batch[stream] = dict(inputs=list(clips))
-    return batch
-
-
-def step(model: Pretrainer, optimiser: OptimWrapper, batch: dict, meter: Meter) -> dict[str, Tensor]:
-    """One whole step, timed by parts; losses and metrics."""
-    with _timed(model, meter), meter.part('forward'), optimiser.optim_context(model):
-        total, logged = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
-    with meter.part(BACKWARD):
-        optimiser.backward(total)
-    with meter.part(OPTIMISER):
-        optimiser.step()
-        optimiser.zero_grad()
-    for figures in (meter.seconds, meter.raised):
-        figures[REST] = figures.pop('forward') - sum(figures[name] for name in (*PARTS.values(), HEAD))
-    return logged
-
-
-@contextmanager
-def _timed(model: Pretrainer, meter: Meter) -> Iterator[None]:
-    """Within this context the steps of ``Pretrainer.loss`` are timed."""
-    changed = [*((model, method, name) for method, name in PARTS.items()),
-               *((objective, 'forward', HEAD) for objective in model.objectives.values())]
-    for owner, method, name in changed:
-        setattr(owner, method, meter.around(getattr(owner, method), name))
-    yield
-    for owner, method, _ in changed:
-        delattr(owner, method)
-
-
 # -------------------------------------------------------------------------------------------------------------- the page
 
 def table_of(meter: Meter) -> str:
     """The parts in markdown."""
     total = sum(meter.seconds.values())
     lines = ['| part | seconds | share | raises the peak of memory by |', '| --- | --- | --- | --- |']
-    for name in (*PARTS.values(), HEAD, REST, BACKWARD, OPTIMISER):
+    for name in PARTS:
         lines.append(f'| {name} | {meter.seconds[name]:.4g} | {meter.seconds[name] / total:.2%} | '
                      f'{meter.raised[name] / 2**30:.2f} GiB |')
     lines.append(f'| step | {total:.4g} | 100% | {sum(meter.raised.values()) / 2**30:.2f} GiB |')
@@ -204,19 +104,21 @@ def main(argv: list[str] | None = None) -> None:
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     torch.manual_seed(0)
     device = torch.device(get_device())
-    model, optimiser, missing = build(cfg, device)
-    batch = batch_of(model, args.videos, args.images, tuple(args.shape))
+    model, optimiser, missing = build_step_model(cfg.model, cfg.optim_wrapper, device)
+    for stream, loader in cfg.train_dataloader.items():
+        loader.batch_size = args.images if stream == 'image' else args.videos
+    batch = random_batch(model, cfg.train_dataloader, shape=args.shape)
+    step = TrainingStep(model, optimiser, batch, device)
     for _ in range(args.steps):
         start = Meter(device).peak()
         meter, logits = Meter(device), LogitsWatch(next(iter(model.tokenizers.values())).vocab_size)
         with logits:
-            logged = step(model, optimiser, batch, meter)
+            logged = step(meter)
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
-    clips = ', '.join(f'{len(samples["inputs"])} of {" x ".join(map(str, samples["inputs"][0].shape[2:]))} ({stream})'
-                      for stream, samples in batch.items())
     losses = ', '.join(f'{name} {value.item():.3f}' for name, value in logged.items() if name.endswith('_loss'))
     page = '\n'.join([
-        f'### One step of {args.config}', '', f'{clips}; {type(optimiser).__name__}; {where}', '', table_of(meter), '',
+        f'### One step of {args.config}', '', f'{describe_batch(batch)}; {type(optimiser).__name__}; {where}', '',
+        table_of(meter), '',
         f'- Peak memory: {meter.peak() / 2**30:.2f} GiB; before the step {start / 2**30:.2f} GiB.',
         *remarks_on(logits, logged, batch, model), f'- Losses: {losses}.',
         *(f'- {path} does not exist: a tokenizer of the published size with random weights.' for path in missing)]) + '\n'

@@ -96,7 +96,6 @@ def load_recipe(data: Path, steps: int) -> Config:
     cfg.model.objectives.nce.update(hidden_dims=512, out_dims=256)
     clips = dict(type='ssvideo.TokenClips', clip_len=cfg.NUM_TOKEN_FRAMES, test_mode=True)
     cfg.custom_hooks = [
-        dict(type='ssvideo.PlainCheckpointHook'),
         dict(type='ssvideo.KNNHook', interval=EPOCHS // 4,
              train_dataloader=dict(batch_size=32, num_workers=0, dataset=dict(**clips, store=str(data / 'tokens'))),
              val_dataloader=dict(batch_size=32, num_workers=0, dataset=dict(**clips, store=str(data / 'tokens_val'))))]

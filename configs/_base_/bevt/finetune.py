@@ -44,11 +44,11 @@ test_dataloader = dict(val_dataloader, batch_size=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 val_evaluator = dict(
-    type='AccMetric', metric_list=('top_k_accuracy', 'mean_class_accuracy'),  # code
+    type='ssvideo.VideoAccuracy', metric_list=('top_k_accuracy', 'mean_class_accuracy'),  # code
     metric_options=dict(top_k_accuracy=dict(topk=(1, 5))))
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)  # code
+train_cfg = dict(type='ssvideo.ClipTrainLoop', max_epochs=max_epochs, val_interval=5)  # code
 default_hooks = dict(checkpoint=dict(interval=5))  # code
 optim_wrapper = dict(type='ssvideo.AutocastOptimWrapper', optimizer=dict(type='AdamW', betas=(0.9, 0.999)))  # code
 param_scheduler = [  # code

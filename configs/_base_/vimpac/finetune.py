@@ -26,10 +26,11 @@ test_dataloader = dict(
 val_dataloader = test_dataloader
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-test_evaluator = dict(type='AccMetric', metric_list=('top_k_accuracy',), metric_options=dict(top_k_accuracy=dict(topk=(1, 5))))
+test_evaluator = dict(
+    type='ssvideo.VideoAccuracy', metric_list=('top_k_accuracy',), metric_options=dict(top_k_accuracy=dict(topk=(1, 5))))
 val_evaluator = test_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop')
+train_cfg = dict(type='ssvideo.ClipTrainLoop')
 optim_wrapper = dict(
     type='ssvideo.AutocastOptimWrapper', accumulative_counts=4,
     optimizer=dict(type='AdamW', betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,8 +31,12 @@ def why_not_decord(reader: VideoReader) -> str | None:
 
 
 @functools.cache
-def _import_decord():
-    """Decord, silenced: it is optional, made for x86-64 Linux only, and its FFmpeg tells every error on stderr."""
+def import_decord():
+    """decord, silenced: it is optional, made for x86-64 Linux only, and its FFmpeg tells every error on stderr.
+
+    Raises:
+        ImportError: that says what to install.
+    """
     try:
         import decord
     except ImportError as error:
@@ -39,6 +44,11 @@ def _import_decord():
                           "decoder='pyav'") from error
     decord.logging.set_level(decord.logging.QUIET)
     return decord
+
+
+def _plain(error: Exception) -> str:
+    """The first line without clock times and places in decord's source, so that it is the same each time."""
+    return re.sub(r'\[[\d:]+\] \S+:\d+: ', '', str(error).strip().splitlines()[0])
 
 
 def decord_frames(reader: VideoReader, indices: Sequence[int]) -> list[np.ndarray]:
@@ -54,10 +64,10 @@ def decord_frames(reader: VideoReader, indices: Sequence[int]) -> list[np.ndarra
     Raises:
         BrokenFileError: if decord fails, or counts or times the frames otherwise.
     """
-    decord = _import_decord()
+    decord = import_decord()
     wanted = sorted(set(map(int, indices)))
     try:
-        video = decord.VideoReader(reader.path, num_threads=1)
+        video = decord.VideoReader(reader.local_path, num_threads=1)
         if len(video) != reader.num_frames:
             raise BrokenFileError(reader.path, f'decord finds {len(video)} frames of {reader.num_frames}')
         shown = video.get_frame_timestamp(list(range(reader.num_frames)))[:, 0]
@@ -65,7 +75,7 @@ def decord_frames(reader: VideoReader, indices: Sequence[int]) -> list[np.ndarra
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         if isinstance(error, BrokenFileError):
             raise
-        raise BrokenFileError(reader.path, f'decord: {str(error).strip().splitlines()[0]}') from error
+        raise BrokenFileError(reader.path, f'decord: {_plain(error)}') from error
     if np.abs(shown - shown[0] - reader.times).max() > 2e-3:  # a Matroska file counts in ms
         raise BrokenFileError(reader.path, 'decord gives the frames other times')
     found = dict(zip(wanted, frames))

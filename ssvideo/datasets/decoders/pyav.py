@@ -1,15 +1,19 @@
 """Exact frames of a video file, with PyAV."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import av
 import numpy as np
 from av.stream import Discard
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from ..broken import BrokenFileError
+from ..file_backends import local_copy
+from ..time_limit import stop_if_abandoned
+from .turned import display_matrix, turned
 
 SEEKABLE_CONTAINERS = {'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm'}
 """Containers whose index names the key frames. Others are decoded from their start."""
@@ -23,6 +27,9 @@ SKIPPING_CODECS = {'h264', 'hevc'}
 FRAME_CACHE_BYTES = 64 * 2**20
 """Where a video must be decoded to know its frames, they are kept up to this size, so as not to decode twice."""
 
+MOST_ELONGATED = 64
+"""A stripe longer than this would fill the memory when its short side is resized; a crop would show nothing of it."""
+
 
 class VideoReader:
     """A video opened once: the time of every frame, and any frame by its number.
@@ -33,22 +40,31 @@ class VideoReader:
     by its time stamp. Any other file is decoded from its start, which is slower and as exact.
 
     Args:
-        path: a local file. (Anything that looks like a URL is taken as a file name.)
+        path: a local file, or an address such as ``s3://bucket/a.mp4`` of a file that one of mmengine's file backends gets:
+            it is then read from a temporary copy on disk, which is removed with the reader.
+        backend_args: of that backend; see :func:`~ssvideo.datasets.file_backends.local_copy`.
 
     Raises:
         BrokenFileError: if the file cannot be opened, has no video, or, where that is needed, does not decode.
+        ValueError: if there is no such backend.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, backend_args: Mapping | None = None):
         self.path = str(path)
+        self._copies = ExitStack()
+        weakref.finalize(self, self._copies.close)
+        self.local_path = self._copies.enter_context(local_copy(self.path, backend_args))
         self._reformatter = VideoReformatter()
-        self._container = None
+        self._container = self._demuxed = None
         self._frames: list | None = None  # of a file that had to be decoded, as far as they fit
         with self._errors():
             self._open()
             self.container = self._container.format.name
             self.codec = self._stream.codec_context.name
             self.pixel_format = self._stream.codec_context.pix_fmt
+            self.width, self.height = self._stream.codec_context.width, self._stream.codec_context.height  # not turned
+            self.stream_index = self._stream.index
+            self.tick = float(self._stream.time_base or 0)  # seconds to which the file's time stamps are rounded
             self.seekable = self._index_packets()
             if not self.seekable:
                 self._index_by_decoding()
@@ -68,11 +84,13 @@ class VideoReader:
         step = float(np.median(steps)) if len(steps) else 1 / float(rate) if rate else 0.04
         return float(self.times[-1]) + step
 
-    def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
+    def frames(self, indices: Sequence[int], short_side: int | None = None) -> list[np.ndarray]:
         """Decode frames.
 
         Args:
             indices: numbers of frames, in any order; repeated ones give the same array.
+            short_side: resize to this many pixels in the same pass that makes RGB of the decoder's planes, by areas where
+                that shrinks, bicubic where it enlarges; no RGB frame of the full size is ever made. None: as in the file.
 
         Returns:
             A ``(H, W, 3)`` uint8 RGB array for each index.
@@ -88,20 +106,21 @@ class VideoReader:
             if self._container is None:
                 self._open()
             read = self._read_by_time if self.seekable else self._read_by_count
-            found = dict(read(wanted))
+            found = {i: self._rgb(frame, short_side) for i, frame in read(wanted)}
         return [found[int(i)] for i in indices]
 
     def is_turned(self) -> bool:
         """Whether the file has its pictures turned or mirrored for showing; told by decoding the first frame."""
         with self._errors():
             if self._frames:
-                return _display_matrix(self._frames[0]) is not None
+                return display_matrix(self._frames[0]) is not None
             self._open()
-            return _display_matrix(next(self._decode(self._container.demux(self._stream)))) is not None
+            return display_matrix(next(self._decode(self._packets()))) is not None
 
     def close(self) -> None:
         """Close the file; frame times stay."""
         self._frames = None
+        self._end_packets()
         if self._container is not None:
             self._container.close()
             self._container = None
@@ -121,17 +140,32 @@ class VideoReader:
     def _open(self) -> None:
         self.close()
         # 'file:' as a name may hold a colon; the white list as a play list may name other places
-        self._container = av.open(f'file:{self.path}', metadata_errors='replace',
+        self._container = av.open(f'file:{self.local_path}', metadata_errors='replace',
                                   container_options={'protocol_whitelist': 'file'})
         self._stream = self._container.streams.best('video')
         if self._stream is None:
             raise BrokenFileError(self.path, 'it has no video stream')
+        if self._stream.codec_context is None:
+            raise BrokenFileError(self.path, 'its video codec is unknown')
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
         # one thread: the loader's workers are the parallelism, and errors then belong to the packet that is sent
         self._stream.codec_context.thread_count = 1
         self._stream.codec_context.thread_type = 'NONE'
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """The packets from where the container stands; they end when they are asked for anew, or the file is closed."""
+        self._end_packets()
+        self._demuxed = self._container.demux(self._stream)
+        for packet in self._demuxed:
+            stop_if_abandoned()
+            yield packet
+
+    def _end_packets(self) -> None:
+        if self._demuxed is not None:
+            self._demuxed.close()  # PyAV's generator loses memory where it is dropped half-way
+            self._demuxed = None
 
     # -- files whose packets tell the frames ------------------------------------------------------------------------
 
@@ -141,7 +175,7 @@ class VideoReader:
         if self.container not in SEEKABLE_CONTAINERS or self.codec not in SEEKABLE_CODECS:
             return False
         packets, self.keys_are_idr = [], self.codec == 'h264'
-        for p in self._container.demux(stream):
+        for p in self._packets():
             if p.size:
                 packets.append((p.pts, p.dts, p.is_keyframe, p.is_discard or p.is_corrupt))
                 self.keys_are_idr &= not p.is_keyframe or _has_idr(bytes(p), stream.codec_context.extradata)
@@ -161,9 +195,10 @@ class VideoReader:
         self._key_seek = np.array([packets[k][1] for k in keys]) if in_decoding_order else self._key_pts
         self._number = {int(p): i for i, p in enumerate(self._pts)}
         self.times = (self._pts - self._pts[0]) * float(stream.time_base)
+        self.first_time = float(self._pts[0] * stream.time_base)  # on the file's clock, which may begin anywhere
         return True
 
-    def _read_by_time(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def _read_by_time(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         frames, at = None, -1  # the running decode and the number of its last frame
         pts = {int(self._pts[i]) for i in wanted}
         for i in wanted:
@@ -177,7 +212,7 @@ class VideoReader:
             if frame is None:
                 raise BrokenFileError(self.path, f'frame {i} (at {self.times[i]:.3f} s) does not decode')
             at = i
-            yield i, self._rgb(frame)
+            yield i, frame
 
     def _advance(self, frames, index: int):
         """Take frames up to number ``index``; None if it is left out."""
@@ -188,11 +223,11 @@ class VideoReader:
 
     def _decode_from(self, key: int, wanted_pts: set[int]):
         self._container.seek(int(self._key_seek[key]), stream=self._stream)
-        packets = self._container.demux(self._stream)
+        packets = self._packets()
         first = next(packets)
         if not first.size or not first.is_keyframe or first.pts > self._key_pts[key]:
             self._open()  # the index lies: from the start
-            packets = self._container.demux(self._stream)
+            packets = self._packets()
             first = next(packets)
         yield from self._decode([first], wanted_pts)
         yield from self._decode(packets, wanted_pts)
@@ -202,7 +237,7 @@ class VideoReader:
     def _index_by_decoding(self) -> None:
         self._open()
         times, kept, size = [], [], 0
-        for frame in self._decode(self._container.demux(self._stream)):
+        for frame in self._decode(self._packets()):
             times.append(frame.time)
             size += sum(plane.buffer_size for plane in frame.planes)
             if size <= FRAME_CACHE_BYTES:
@@ -213,15 +248,15 @@ class VideoReader:
         self.times -= self.times[0] if len(times) else 0
         self._frames = kept if len(kept) == len(times) else None
 
-    def _read_by_count(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def _read_by_count(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         if self._frames is not None:
-            yield from ((i, self._rgb(self._frames[i])) for i in wanted)
+            yield from ((i, self._frames[i]) for i in wanted)
             return
         self._open()
-        last = wanted[-1] if wanted else -1
-        for i, frame in zip(range(last + 1), self._decode(self._container.demux(self._stream))):
-            if i in wanted:
-                yield i, self._rgb(frame)
+        last, chosen = wanted[-1] if wanted else -1, set(wanted)
+        for i, frame in zip(range(last + 1), self._decode(self._packets())):
+            if i in chosen:
+                yield i, frame
 
     # -- both -------------------------------------------------------------------------------------------------------
 
@@ -237,12 +272,19 @@ class VideoReader:
                     raise BrokenFileError(self.path, f'the frame at {frame.time} s is damaged')
                 yield frame
 
-    def _rgb(self, frame) -> np.ndarray:
-        rgb = self._reformatter.reformat(frame, format='rgb24', threads=1).to_ndarray()
-        turned = _turn(rgb, _display_matrix(frame))
-        if turned is None:
+    def _rgb(self, frame, short_side: int | None) -> np.ndarray:
+        size = {}
+        if short_side is not None:
+            shrink = short_side / min(frame.width, frame.height)
+            size = dict(width=int(frame.width * shrink + 0.5), height=int(frame.height * shrink + 0.5),
+                        interpolation=Interpolation.AREA if shrink < 1 else Interpolation.BICUBIC)
+            if max(size['width'], size['height']) > MOST_ELONGATED * short_side:
+                raise BrokenFileError(self.path, f'its frames of {frame.width} x {frame.height} are mere stripes')
+        rgb = self._reformatter.reformat(frame, format='rgb24', threads=1, **size).to_ndarray()
+        shown = turned(rgb, display_matrix(frame))
+        if shown is None:
             raise BrokenFileError(self.path, 'its display matrix is not one of right angles')
-        return turned
+        return shown
 
 
 def _has_idr(packet: bytes, extradata: bytes | None) -> bool:
@@ -255,24 +297,3 @@ def _has_idr(packet: bytes, extradata: bytes | None) -> bool:
             return True
         at += width + int.from_bytes(packet[at:at + width], 'big')
     return False
-
-
-def _display_matrix(frame) -> np.ndarray | None:
-    """Rows: where the picture's x and y axes point on the screen. None for a frame that is shown as it is."""
-    for data in frame.side_data:
-        if data.type.name == 'DISPLAYMATRIX':
-            return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2] / 65536  # 16.16 fixed point
-    return None
-
-
-def _turn(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray | None:
-    """Show an image as its display matrix says; None if that is not made of right angles and mirrors."""
-    if matrix is None:
-        return image
-    axes = np.sign(np.where(np.abs(matrix) < 1e-2 * np.abs(matrix).max(), 0, matrix)).astype(int)
-    if sorted(map(tuple, np.abs(axes))) != [(0, 1), (1, 0)]:
-        return None
-    if axes[0, 0] == 0:  # x is shown as y
-        image = image.transpose(1, 0, 2)
-    horizontal, vertical = axes.sum(0)  # 1 or -1: whether rightwards and downwards on the screen is along the axis
-    return np.ascontiguousarray(image[::vertical, ::horizontal])

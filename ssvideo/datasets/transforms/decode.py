@@ -1,20 +1,13 @@
 """Decode the frames that were chosen."""
 from __future__ import annotations
 
-import functools
-
 from mmcv.transforms import BaseTransform
-from mmengine.logging import print_log
 
 from ...registry import TRANSFORMS
 from ..broken import BrokenFileError
-from ..decoders import decord_frames, why_not_decord
+from ..decoders import VideoReader, check_decoder, read_frames
+from ..time_limit import within
 from .sample import opened
-
-
-@functools.cache
-def _say_once(text: str) -> None:
-    print_log(text, logger='current')
 
 
 @TRANSFORMS.register_module()
@@ -22,38 +15,53 @@ class DecodeClips(BaseTransform):
     """Decode the frames that were chosen, each once, and close the file.
 
     Args:
-        decoder: 'pyav' (any file), or 'decord' where its frames are known to be right; other files go to PyAV, and the
-            log says why, once for each reason.
+        decoder: 'pyav' (any file); or 'decord' or 'torchcodec' where their frames are known to be right: other files go to
+            PyAV, and the log says why, once for each reason. Both others show a damaged frame as well as they can, without
+            a word, where PyAV refuses it: use them on lists that ``tools/data/check_videos.py`` has checked.
+        short_side: pixels that the short side gets while the planes are made RGB, in the place of a
+            ``Resize(scale=(-1, short_side))`` behind: mean of the area where it shrinks, bicubic where it enlarges. It saves the
+            memory of whole frames, and what smoothing costs elsewhere. It needs 'pyav'. None: the size of the file.
 
-    Needs ``frame_inds`` (and ``video`` or ``filename``); adds ``imgs``, a list of ``(H, W, 3)`` uint8 RGB arrays, one
-    for each of ``frame_inds``, and ``original_shape``, ``img_shape`` (H, W); removes ``video``.
+    Needs ``frame_inds`` and ``video`` or ``filename``; adds ``imgs``, a list of ``(H, W, 3)`` uint8 RGB arrays, one
+    for each of ``frame_inds``, ``original_shape`` (H, W of the file, turned as it is shown) and ``img_shape``; removes
+    ``video``. ``time_limit`` in the results is how many seconds decoding may take.
+
+    Raises:
+        ValueError: if there is no such decoder, or an argument does not fit.
+        ImportError: if the decoder is not installed.
     """
 
-    def __init__(self, decoder: str = 'pyav'):
-        if decoder not in ('pyav', 'decord'):
-            raise ValueError(f"decoder must be 'pyav' or 'decord', got {decoder!r}")
-        self.decoder = decoder
+    def __init__(self, decoder: str = 'pyav', short_side: int | None = None):
+        check_decoder(decoder)
+        if short_side is not None and (decoder != 'pyav' or short_side < 1):
+            raise ValueError("short_side must be at least 1 and needs decoder='pyav', got "
+                             f'short_side={short_side}, decoder={decoder!r}')
+        self.decoder, self.short_side = decoder, short_side
 
     def transform(self, results: dict) -> dict:
         video = opened(results)
-        try:
-            images = self._read(video, results['frame_inds'])
-        finally:
-            video.close()
-            del results['video']
+        del results['video']  # from here on it belongs to the call, which may be left behind
+        images = within(results.get('time_limit'), video.path, self._read_and_close, video, results['frame_inds'])
         shapes = {image.shape[:2] for image in images}
         if len(shapes) > 1:
             raise BrokenFileError(video.path, f'the size of its frames changes: {sorted(shapes)}')
-        results.update(imgs=images, original_shape=images[0].shape[:2], img_shape=images[0].shape[:2])
+        shape = images[0].shape[:2]
+        results.update(imgs=images, original_shape=shape if self.short_side is None else _as_shown(video, shape), img_shape=shape)
         return results
 
-    def _read(self, video, indices) -> list:
-        reason = why_not_decord(video) if self.decoder == 'decord' else 'PyAV was asked for'
-        if reason is None:
-            images = decord_frames(video, indices)
-        else:
-            if self.decoder == 'decord':
-                _say_once(f'PyAV takes over from decord: {reason}')
-            images = video.frames(indices)
+    def _read_and_close(self, video: VideoReader, indices) -> list:
+        try:
+            if self.short_side is None:
+                images = read_frames(video, indices, self.decoder)
+            else:
+                images = video.frames(indices, self.short_side)
+        finally:
+            video.close()
         seen = set()  # a repeated frame gets an array of its own, as later transforms may write in place
         return [image.copy() if id(image) in seen or seen.add(id(image)) else image for image in images]
+
+
+def _as_shown(video: VideoReader, shape: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the file, the way round that its resized pictures are."""
+    sides = sorted((video.height, video.width))
+    return tuple(sides if shape[0] <= shape[1] else sides[::-1])

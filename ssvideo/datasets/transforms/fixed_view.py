@@ -10,12 +10,10 @@ from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
 from ..broken import BrokenFileError
+from ..decoders.pyav import MOST_ELONGATED
 
 CROPS = {'top_left': 0.0, 'center': 0.5, 'bottom_right': 1.0}
 """Where a crop lies in what is left of the frame, from the left and from the top alike."""
-
-MOST_ELONGATED = 64
-"""A stripe longer than this would fill the memory when its short side is resized; its crop would show nothing of it."""
 
 
 @TRANSFORMS.register_module()

@@ -6,18 +6,29 @@ from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
 from ..decoders import VideoReader
+from ..time_limit import within
 
 
 def opened(results: dict) -> VideoReader:
-    """The reader of the entry's file, opened at first use and kept in ``results['video']``."""
+    """The reader of an entry's file, opened at first use and kept in ``results['video']``.
+
+    Args:
+        results: with ``filename``; perhaps ``backend_args`` of one of mmengine's file backends, and ``time_limit``, seconds
+            that opening may take.
+
+    Raises:
+        BrokenFileError: if the file cannot be read; ``TimedOutError`` if that takes too long.
+    """
     if 'video' not in results:
-        results['video'] = VideoReader(results['filename'])
+        path = results['filename']
+        results['video'] = within(results.get('time_limit'), path, VideoReader, path, results.get('backend_args'))
     return results['video']
 
 
 def frames_at(video: VideoReader, seconds: np.ndarray) -> np.ndarray:
     """Numbers of the frames that are shown at given times, by time stamp (variable frame rates come out right)."""
-    shown = np.searchsorted(video.times, seconds + 1e-6, 'right') - 1  # 1 us: times are sums of floats
+    # half a tick: Matroska's stamps are whole ms, so that frame 1 at 16 frames/s is stamped 0.063; 1 us: sums of floats
+    shown = np.searchsorted(video.times, seconds + video.tick / 2 + 1e-6, 'right') - 1
     return np.clip(shown, 0, video.num_frames - 1)
 
 
@@ -145,7 +156,7 @@ class SampleWholeVideo(BaseTransform):
         if self.fps is None:
             indices = np.arange(0, video.num_frames, self.frame_interval)
         else:
-            count = max(int(np.ceil(video.duration * self.fps - 1e-6)), 1)
+            count = max(int(np.ceil((video.duration - video.tick) * self.fps - 1e-6)), 1)
             indices = frames_at(video, np.arange(count) / self.fps)
         results.update(frame_inds=indices, frame_times=video.times[indices], clip_len=len(indices), num_clips=1,
                        frame_interval=self.frame_interval or 1, total_frames=video.num_frames)

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from ...registry import TRANSFORMS
 from ..broken import BrokenFileError
-from ..decoders import VideoReader
 from ..token_store import TokenStore
 from .fixed_view import CROPS
-from .sample import SampleWholeVideo
+from .sample import SampleWholeVideo, opened
 
 
 @TRANSFORMS.register_module()
@@ -81,7 +80,7 @@ class StoredTokens(BaseTransform):
         if interval or total == 1:
             shown = np.arange(0, total, interval or 1)
         else:
-            video = VideoReader(path)
+            video = opened({key: results[key] for key in ('filename', 'time_limit', 'backend_args') if key in results})
             video.close()  # frame times stay
             shown = SampleWholeVideo(fps=fps)(dict(video=video))['frame_inds']
         if len(shown) != num_stored:

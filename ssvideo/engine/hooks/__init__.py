@@ -1,8 +1,14 @@
 """Hooks."""
+from .bad_numbers import BadNumbersError, BadNumbersHook
+from .broken_files import BrokenFilesHook
+from .checkpoint import CheckpointHook
+from .health import HealthHook
 from .knn_monitor import KNNHook
+from .late_info import LateInfoHook
+from .logger import LoggerHook
 from .next_stage import NextStageHook
 from .pictures import PicturesHook
-from .plain_checkpoint import PlainCheckpointHook
 from .save_tokenizer import SaveTokenizerHook
 
-__all__ = ['KNNHook', 'NextStageHook', 'PicturesHook', 'PlainCheckpointHook', 'SaveTokenizerHook']
+__all__ = ['BadNumbersError', 'BadNumbersHook', 'BrokenFilesHook', 'CheckpointHook', 'HealthHook', 'KNNHook', 'LateInfoHook',
+           'LoggerHook', 'NextStageHook', 'PicturesHook', 'SaveTokenizerHook']

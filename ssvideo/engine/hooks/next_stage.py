@@ -55,6 +55,8 @@ class NextStageHook(Hook):
                              'stage before with save_optimizer=True, and use one optimiser. To start anew from the '
                              'weights, set resume=False')
         epoch = meta['epoch']
+        meta.pop('run', None)  # another batch, and so other draws
+        meta['stage_before'] = True  # the backbone fits the weights to its own sizes
         meta['iter'] = epoch * len(runner.train_dataloader)
         optimizer = runner.optim_wrapper.optimizer
         notes = fit_moments(bare_model(runner), optimizer, checkpoint['optimizer'])

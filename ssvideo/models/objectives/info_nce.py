@@ -24,8 +24,9 @@ def info_nce(embeddings: Tensor, temperature: float) -> dict[str, Tensor]:
         temperature: divides the cosines.
 
     Returns:
-        ``loss``: temperature x (L + L'), and ``accuracy``: share of clips whose partner scores highest. Computed
-        in float32 at least.
+        ``loss``: temperature x (L + L'); ``accuracy``: share of clips whose partner scores highest;
+        ``positive_similarity`` and ``negative_similarity``: mean cosine of partners and of all others (0 where there are
+        none), which meet where embeddings collapse. Computed in float32 at least.
 
     Source: VIMPAC, arXiv:2106.11250, Eqs. 4 to 6, 19 and 20.
     """
@@ -35,9 +36,18 @@ def info_nce(embeddings: Tensor, temperature: float) -> dict[str, Tensor]:
     clips = torch.arange(len(unit), device=unit.device)
     scores = scores.masked_fill(clips[:, None] == clips, float('-inf'))  # no clip is compared with itself
     partners = clips.roll(len(unit) // 2)
-    accuracy = (scores.detach().argmax(dim=1) == partners).to(scores.dtype).mean()
     both_directions = 2 * F.cross_entropy(scores, partners)  # each of L and L' is a mean over n clips
-    return {'loss': temperature * both_directions, 'accuracy': accuracy}
+    accuracy = (scores.detach().argmax(dim=1) == partners).to(scores.dtype).mean()
+    return {'loss': temperature * both_directions, 'accuracy': accuracy, **similarities(unit.detach())}
+
+
+def similarities(unit: Tensor) -> dict[str, Tensor]:
+    """Mean cosines ``positive_similarity`` and ``negative_similarity`` of ``(2n, d)`` unit vectors in n pairs."""
+    num_clips = len(unit)
+    positive = (unit * unit.roll(num_clips // 2, 0)).sum()
+    others = unit.sum(0).square().sum() - unit.square().sum() - positive  # all pairs, without itself and its partner
+    return {'positive_similarity': positive / num_clips,
+            'negative_similarity': others / max(num_clips * (num_clips - 2), 1)}
 
 
 @MODELS.register_module()
@@ -93,7 +103,7 @@ class InfoNCE(Objective):
         self.projector = build_projector(backbone.channels[-1], num_layers, hidden_dims, out_dims)
 
     def forward(self, features: Features, masked: MaskedTokens) -> dict[str, Tensor]:
-        """Return ``loss`` and ``accuracy``.
+        """Return ``loss``, ``accuracy`` and similarities; see :func:`info_nce`.
 
         Raises:
             ValueError: if the clips are not two views of each video.

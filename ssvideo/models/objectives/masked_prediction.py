@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..tokenizers.codebook_signals import codebook_signals
+
 
 def gather_positions(x: Tensor, positions: Tensor) -> Tensor:
     """Take the values at some positions of the token grid, without asking the device how many there are.
@@ -20,19 +22,25 @@ def gather_positions(x: Tensor, positions: Tensor) -> Tensor:
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Mean cross entropy and top-1 accuracy over masked positions.
+    """Mean cross entropy over masked positions, and what shows a collapse.
 
     Args:
         logits: ``(P, vocabulary)``, masked positions only; computed on in float32 at least.
         targets: ``(P,)`` int64 ids.
 
     Returns:
-        ``loss`` and ``accuracy`` (share of positions in [0, 1]), both 0-d. With P = 0 both are zero and ``loss``
-        keeps the graph, so that every parameter still receives a (zero) gradient.
+        ``loss``; ``accuracy``, share of positions in [0, 1] whose highest score is the target's; and, of the ids at the
+        P positions of this batch, the number that would be as even: ``target_perplexity`` of the targets,
+        ``predicted_perplexity`` of the ids that score highest. A model that says the same everywhere has 1. All 0-d. With
+        P = 0 all are zero and ``loss`` keeps the graph, so that every parameter still receives a (zero) gradient.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[0] == 0:
         zero = logits.sum()
-        return {'loss': zero, 'accuracy': zero.detach()}
-    accuracy = (logits.detach().argmax(dim=-1) == targets).to(logits.dtype).mean()
-    return {'loss': F.cross_entropy(logits, targets), 'accuracy': accuracy}
+        return {'loss': zero} | dict.fromkeys(('accuracy', 'target_perplexity', 'predicted_perplexity'), zero.detach())
+    predicted, vocab_size = logits.detach().argmax(dim=-1), logits.shape[1]
+    return {
+        'loss': F.cross_entropy(logits, targets),
+        'accuracy': (predicted == targets).to(logits.dtype).mean(),
+        'target_perplexity': codebook_signals(targets, vocab_size)['codebook_perplexity'],
+        'predicted_perplexity': codebook_signals(predicted, vocab_size)['codebook_perplexity']}

@@ -62,7 +62,7 @@ class MLM(Objective):
         return F.linear(self.transform(hidden), self.embedding, self.bias)
 
     def forward(self, features: Features, masked: MaskedTokens) -> dict[str, Tensor]:
-        """Return ``loss`` (cross entropy over hidden tokens) and ``accuracy`` (top-1)."""
+        """Return ``loss``, ``accuracy`` and perplexities over hidden tokens; see :func:`masked_cross_entropy`."""
         hidden = gather_positions(features.maps[-1], masked.positions)  # (P, C)
         return masked_cross_entropy(self.logits(hidden), gather_positions(masked.tokens, masked.positions))
 

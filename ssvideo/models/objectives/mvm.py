@@ -48,7 +48,8 @@ class MVM(Objective):
         self.decoder = MODELS.build(decoder, default_args={'channels': backbone.channels})
         dims = self.decoder.out_channels
         self.norm = _norm_of(backbone, dims) if share_norm else nn.LayerNorm(dims)
-        self.classifier = nn.Linear(dims, _num_classes(tokenizer, vocab_size))
+        self.vocab_size = _num_classes(tokenizer, vocab_size)
+        self.classifier = nn.Linear(dims, self.vocab_size)
         nn.init.trunc_normal_(self.classifier.weight, std=0.02)
         nn.init.zeros_(self.classifier.bias)
 
@@ -60,7 +61,7 @@ class MVM(Objective):
             masked: ``tokens`` are ids.
 
         Returns:
-            ``loss`` and ``accuracy``.
+            ``loss``, ``accuracy`` and perplexities; see :func:`masked_cross_entropy`.
         """
         return masked_cross_entropy(self.logits(features, masked), gather_positions(masked.tokens, masked.positions))
 

@@ -1,0 +1,292 @@
+"""What loading costs, and whether it keeps a GPU busy: ``python tools/analysis_tools/benchmark_loader.py CONFIG``.
+
+The loader is the config's own, with its pipeline, batches and random draws. Two tables:
+
+1. One process, stage by stage: choosing frames (which opens the file), decoding, every further transform, collating,
+   handing a batch from a worker to the main process, stacking and copying it to the device.
+2. The whole loader against the bare decoder (the same draws opened, chosen and decoded, and nothing else done), both with
+   the same workers, in turn, so that other work on the machine falls on both alike; the ratio is the median over the rounds.
+
+With ``--gpu-rate R``, the clips that the GPU of one process trains on in a second, it says how many workers that takes.
+"""
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import cv2  # noqa: E402
+import torch  # noqa: E402
+from mmengine.config import Config, DictAction  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from ssvideo.datasets.transforms import DecodeClips, LoadImage  # noqa: E402
+from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.registry import MODELS  # noqa: E402
+from ssvideo.utils.files import write_whole  # noqa: E402
+
+READERS = (DecodeClips, LoadImage)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file with a train_dataloader')
+    parser.add_argument('--stream', help='of several, the one to measure; default: the first')
+    parser.add_argument('--source', help="list or folder to load instead of the config's")
+    parser.add_argument('--workers', type=int, nargs='+', default=[0, 1, 2], help='numbers of workers to try')
+    parser.add_argument('--items', type=int, default=96, help='list entries loaded in a round; at least two batches are')
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--gpu-rate', type=float, help='clips a second that the GPU of one process takes')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--out', type=Path, help='also write the tables to this file, in markdown')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
+    args = parser.parse_args(argv)
+    if min(args.items, args.rounds) < 1 or min(args.workers) < 0 or (args.gpu_rate is not None and args.gpu_rate <= 0):
+        parser.error('--items, --rounds and --gpu-rate must be positive, --workers not negative; got '
+                     f'{args.items}, {args.rounds}, {args.gpu_rate} and {args.workers}')
+    return args
+
+
+def loader_config(cfg: Config, stream: str | None, source: str | None) -> tuple[str, dict]:
+    """The name of a stream and the config of its loader, which reads ``source`` if that is given.
+
+    Raises:
+        ValueError: if the config has no such stream.
+    """
+    loaders = cfg.get('train_dataloader') or {}
+    if 'dataset' in loaders:
+        loaders = dict(video=loaders)
+    stream = stream or next(iter(loaders), None)
+    if stream not in loaders:
+        raise ValueError(f'{cfg.filename} has no stream {stream!r} in train_dataloader, but {sorted(loaders)}')
+    config = copy.deepcopy(loaders[stream])
+    if source is not None:
+        config.dataset.update(source=source, data_root='')
+    return stream, config
+
+
+# ------------------------------------------------------------------------------------------------------------- one process
+
+class Timed:
+    """A transform that adds up the seconds it takes."""
+
+    def __init__(self, transform) -> None:
+        self.transform, self.seconds = transform, 0.0
+
+    def __call__(self, results):
+        start = time.perf_counter()
+        try:
+            return self.transform(results)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def stages(loader: DataLoader, preprocessor, device: torch.device, num_batches: int) -> tuple[dict[str, float], int, int]:
+    """Seconds a clip in each stage, in one process; how many stages belong to a worker; and clips of an entry.
+
+    Returns:
+        ``{stage: seconds}`` in order, those of the main process last; the number of the others; V.
+    """
+    dataset = copy.copy(loader.dataset)
+    dataset.transforms = [Timed(transform) for transform in getattr(dataset, 'transforms', [])]
+    collating = sending = copying = whole = 0.0
+    batches = _batches(loader)
+    for number in tqdm(range(-1, num_batches), desc='one process'):
+        if not number:  # the one before was to warm up
+            collating = sending = copying = whole = 0.0
+            for transform in dataset.transforms:
+                transform.seconds = 0.0
+        start = time.perf_counter()
+        items = [dataset[entry] for entry in next(batches)]
+        loaded = time.perf_counter()
+        batch = loader.collate_fn(items)
+        collated = time.perf_counter()
+        sent = _to_shared_memory(items)
+        copied = _timed_copy(preprocessor, batch, device)
+        whole, collating = whole + loaded - start, collating + collated - loaded
+        sending, copying = sending + sent, copying + copied
+    num_clips = len(items[0].get('inputs', items[0].get('tokens')))
+    found = {f'{number} {_name(timed.transform)}': timed.seconds for number, timed in enumerate(dataset.transforms, 1)}
+    found['rest of the data set'] = whole - sum(found.values())
+    found |= {'collate': collating, 'hand over to the main process': sending, f'stack, copy to {device}': copying}
+    total = num_batches * loader.batch_size * num_clips
+    return {name: seconds / total for name, seconds in found.items()}, len(found) - 1, num_clips
+
+
+def _name(transform) -> str:
+    name = type(transform).__name__
+    return f'{name} (opens the file)' if name.startswith('Sample') else name
+
+
+def _batches(loader: DataLoader) -> Iterator[list]:
+    while True:
+        yield from loader.batch_sampler
+
+
+def _to_shared_memory(items: list[Mapping]) -> float:
+    """Seconds to copy what a worker hands over; copies are sent, so that the next stage finds the batch as it was."""
+    tensors = [value.clone() for item in items for value in item.values() if isinstance(value, torch.Tensor)]
+    start = time.perf_counter()
+    for tensor in tensors:
+        tensor.share_memory_()
+    return time.perf_counter() - start
+
+
+def _timed_copy(preprocessor, batch, device: torch.device) -> float:
+    start = time.perf_counter()
+    preprocessor(batch)
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+# ----------------------------------------------------------------------------------------------------------------- workers
+
+@dataclass
+class BareDecoder(torch.utils.data.Dataset):
+    """A data set's entries opened and decoded, and dropped."""
+    dataset: torch.utils.data.Dataset
+
+    def __post_init__(self) -> None:
+        kinds = [isinstance(transform, READERS) for transform in self.dataset.transforms]
+        self.dataset = copy.copy(self.dataset)
+        self.dataset.transforms = [*self.dataset.transforms[:kinds.index(True) + 1], dropped]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, entry) -> int:
+        return self.dataset[entry]
+
+
+def dropped(results: dict) -> int:
+    """The end of a pipeline that returns nothing worth handing over."""
+    return len(results['imgs'])
+
+
+def decodes(dataset) -> bool:
+    """Whether a data set has a transform that decodes files; one of stored tokens has none."""
+    return any(isinstance(transform, READERS) for transform in getattr(dataset, 'transforms', []))
+
+
+def rate(loader: DataLoader, dataset, num_workers: int, num_batches: int) -> float:
+    """Entries a second, once the workers are at work."""
+    fresh = DataLoader(dataset, batch_sampler=_Repeated(loader.batch_sampler), num_workers=num_workers,
+                       collate_fn=loader.collate_fn if dataset is loader.dataset else None)
+    batches = iter(fresh)
+    for _ in range(max(num_workers, 1)):  # the workers start, and meet their first files
+        next(batches)
+    start = time.perf_counter()
+    for _ in range(num_batches):
+        next(batches)
+    return num_batches * loader.batch_size / (time.perf_counter() - start)
+
+
+@dataclass
+class _Repeated:
+    """Batches without end, so that a short list is measured as a long one is."""
+    batches: object
+
+    def __iter__(self) -> Iterator[list]:
+        while True:
+            yield from self.batches
+
+
+def compare(loader: DataLoader, num_workers: int, num_batches: int, rounds: int) -> tuple[float, float, float]:
+    """Entries a second of the bare decoder and of the loader, and the ratio of the second to the first, as medians."""
+    bare, whole = [], []
+    for _ in tqdm(range(rounds), desc=f'{num_workers} workers'):
+        bare.append(rate(loader, BareDecoder(loader.dataset), num_workers, num_batches))
+        whole.append(rate(loader, loader.dataset, num_workers, num_batches))
+    return statistics.median(bare), statistics.median(whole), statistics.median(w / b for b, w in zip(bare, whole))
+
+
+# ------------------------------------------------------------------------------------------------------------------ tables
+
+def shown(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Print a table, and return it in markdown."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    lines = ['| ' + ' | '.join(row) + ' |' for row in (columns, ['---'] * len(columns), *rows)]
+    return f'{title}\n\n' + '\n'.join(lines) + '\n'
+
+
+def stage_rows(seconds: Mapping[str, float], num_in_worker: int) -> list[tuple[str, ...]]:
+    """A row for each stage, with its share of what a worker, or the main process, does for a clip."""
+    names = list(seconds)
+    total = sum(seconds[name] for name in names[:num_in_worker])
+    rows = [(name, f'{1e3 * seconds[name]:.2f}', f'{seconds[name] / total:.1%}') for name in names[:num_in_worker]]
+    rows.append(('a worker, in all', f'{1e3 * total:.2f}', f'{1 / total:.4g} clips/s'))
+    return [*rows, *((f'main process: {name}', f'{1e3 * seconds[name]:.2f}', '') for name in names[num_in_worker:])]
+
+
+def verdict(gpu_rate: float, per_worker: float, configured: int) -> str:
+    """Whether a number of workers keeps up with a GPU, and how many would.
+
+    Args:
+        gpu_rate: clips a second that the GPU takes.
+        per_worker: clips a second that a worker loads.
+        configured: workers of the config.
+    """
+    needed, has = math.ceil(gpu_rate / per_worker), max(configured, 1) * per_worker
+    said = 'keeps up' if has >= gpu_rate else f'would starve it: it would wait {1 - has / gpu_rate:.0%} of the time'
+    return (f'A GPU that takes {gpu_rate:g} clips/s needs {needed} workers of {per_worker:.4g} clips/s, each with a core of its '
+            f'own; the config has num_workers={configured}, which {said}.')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print, and write."""
+    args = parse_args(argv)
+    torch.set_num_threads(1)  # as in a worker
+    cv2.setNumThreads(0)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    device = torch.device(args.device)
+    try:
+        check_names(cfg)
+        init_default_scope(cfg.get('default_scope', 'mmaction'))
+        stream, config = loader_config(cfg, args.stream, args.source)
+        configured = config.num_workers
+        config.pop('prefetch_factor', None)
+        loader = Runner.build_dataloader(dict(config, num_workers=0, persistent_workers=False), seed=0)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
+    preprocessor = MODELS.build(cfg.model.get('data_preprocessor') or dict(type='ssvideo.ClipPreprocessor')).to(device)
+    num_batches = max(math.ceil(args.items / loader.batch_size), 2)
+    seconds, num_in_worker, num_clips = stages(loader, preprocessor, device, num_batches)
+    what = f'{args.config}, stream {stream!r}, batches of {loader.batch_size} x {num_clips} clips'
+    texts = [shown(f'{what}: one process', ('stage', 'ms a clip', 'share'), stage_rows(seconds, num_in_worker))]
+    per_worker = 1 / sum(list(seconds.values())[:num_in_worker])
+    if decodes(loader.dataset):
+        rows = []
+        for num_workers in args.workers:
+            bare, whole, ratio = compare(loader, num_workers, num_batches, args.rounds)
+            rows.append((str(num_workers), f'{bare * num_clips:.4g}', f'{whole * num_clips:.4g}', f'{ratio:.1%}'))
+        title = f'{what}: clips/s, {args.rounds} rounds'
+        texts.append(shown(title, ('workers', 'bare decoder', 'whole loader', 'ratio'), rows))
+    if args.gpu_rate:
+        texts.append(verdict(args.gpu_rate, per_worker, configured) + '\n')
+        print(texts[-1])
+    if args.out:
+        write_whole(args.out, '\n'.join(texts))
+        print(f'The tables are in {args.out}')
+
+
+if __name__ == '__main__':
+    main()
