@@ -118,8 +118,8 @@ def read_folder(folder: str | Path, suffixes: frozenset[str], labels: bool | Non
         ValueError: if ``labels=True`` and a file lies outside of a class folder, or a sub-folder is not in
             ``class_names``.
     """
-    paths = sorted(_find(str(folder), suffixes))
-    relative = [os.path.relpath(path, folder) for path in paths]
+    prefix = len(os.path.join(str(folder), ''))
+    relative = sorted(path[prefix:] for path in _find(str(folder), suffixes))
     tops = [path.partition(os.sep)[0] if os.sep in path else None for path in relative]
     found = set(tops)
     if labels is None:

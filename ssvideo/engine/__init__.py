@@ -1,6 +1,16 @@
 """Loops, hooks and optimiser wrappers that mmengine's runner is given by config."""
-from .hooks import (BadNumbersError, BadNumbersHook, CheckpointHook, HealthHook, KNNHook, LateInfoHook, LoggerHook, NextStageHook,
-                    PicturesHook, SaveTokenizerHook)
+from .hooks import (
+                    BadNumbersError,
+                    BadNumbersHook,
+                    CheckpointHook,
+                    HealthHook,
+                    KNNHook,
+                    LateInfoHook,
+                    LoggerHook,
+                    NextStageHook,
+                    PicturesHook,
+                    SaveTokenizerHook,
+)
 from .layer_decay import LayerDecayConstructor
 from .loops import ClipTrainLoop, StreamTrainLoop
 from .optim_wrapper import AutocastOptimWrapper, GuardedOptimWrapper

@@ -41,12 +41,6 @@ def page(tmp_path_factory) -> tuple[Path, list[tuple[dict, list[str]]]]:
     (folder / 'bin' / 'python').write_text(STUB)
     (folder / 'bin' / 'python').chmod(0o755)
     (folder / 'tools').symlink_to(ROOT / 'tools')
-    lists = folder / 'ucfTrainTestlist'
-    lists.mkdir()
-    (lists / 'classInd.txt').write_bytes(b'1 Archery\r\n2 Yo Yo\r\n'.replace(b'Yo Yo', b'YoYo'))
-    for n in (1, 2, 3):
-        (lists / f'trainlist0{n}.txt').write_bytes(f'YoYo/v{n}.avi 2\r\nArchery/v{n}.avi 1\r\n'.encode())
-        (lists / f'testlist0{n}.txt').write_bytes(f'YoYo/w{n}.avi\r\n'.encode())
     script = 'set -euo pipefail\n' + '\n'.join(re.findall(r'^```bash\n(.*?)^```', PAGE, re.M | re.S))
     environment = {key: value for key, value in os.environ.items() if key not in (*WORDS, 'PYTHON', 'GPUS', 'FINETUNE')}
     environment |= dict(RECORD=str(folder / 'record'), PATH=f'{folder / "bin"}:{os.environ["PATH"]}')
@@ -140,13 +134,6 @@ def test_page__checkpoints_are_those_that_its_commands_write(page):
         for argument in arguments:
             if argument.startswith('model.backbone.init_cfg.checkpoint='):
                 assert argument.partition('=')[2].removesuffix('/epoch_10.pth') in written, argument
-
-
-def test_page__makes_the_lists_of_ucf101(page):
-    lists = page[0] / 'data/ucf101'
-    assert (lists / 'train_2.txt').read_text() == 'YoYo/v2.avi 1\nArchery/v2.avi 0\n'
-    assert (lists / 'test_3.txt').read_text() == 'YoYo/w3.avi 1\n'
-    assert (lists / 'videos.txt').read_text() == 'YoYo/v1.avi 1\nArchery/v1.avi 0\nYoYo/w1.avi 1\n'
 
 
 def test_page__an_ablation_gives_options_of_the_backbone_to_both_runs(page):
