@@ -39,7 +39,7 @@ setup(
     python_requires='>=3.11,<3.14',
     packages=[*find_packages(include=['ssvideo', 'ssvideo.*']), *shared],
     package_dir=shared,
-    package_data={name: ['*.py', '*.sh', '*.md', '*.txt'] for name in shared},
+    package_data={'ssvideo.visualization.run_page': ['*.jinja'], **{name: ['*.py', '*.sh', '*.md', '*.txt'] for name in shared}},
     install_requires=requirements('runtime'),
     extras_require={'tests': requirements('tests'), 'optional': requirements('optional')},
     zip_safe=False,

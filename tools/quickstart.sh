@@ -100,4 +100,5 @@ wait $beside || { kill $watching; echo "VIMPAC failed, see $QUICKSTART/vimpac.lo
 kill $watching
 trap - EXIT
 step 'Writing the report' "$python" tools/analysis_tools/quickstart_report.py "$QUICKSTART"
+step 'Writing the HTML page' "$python" tools/visualizations/report.py "$QUICKSTART" --out "$QUICKSTART/report.html"
 echo "Quickstart finished in $((SECONDS - started)) s after installing: $QUICKSTART/report.md"

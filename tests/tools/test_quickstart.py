@@ -56,7 +56,7 @@ def test_quickstart__the_image_stage_starts_the_joint_stage(quickstart):
 
 def test_train__resumes_from_its_own_checkpoint(quickstart, tmp_path):
     command = [sys.executable, 'tools/train.py', 'configs/quickstart/vimpac.py', '--work-dir', str(tmp_path / 'run'),
-               '--cfg-options', 'default_hooks.checkpoint.interval=1', 'custom_hooks.1.interval=None']
+               '--cfg-options', 'default_hooks.checkpoint.interval=1', 'custom_hooks.0.interval=None']
     small = dict(QUICKSTART_DRAWS='32', QUICKSTART_SCALE='0.01')
     run([*command, 'train_cfg.max_epochs=1'], quickstart, **small)
     output = run([*command, 'train_cfg.max_epochs=2', '--resume'], quickstart, **small)
