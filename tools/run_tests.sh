@@ -6,4 +6,6 @@ cd "$root"
 bash tools/make_venv.sh
 python=${VENV:-$root/.venv}/bin/python
 "$python" -m ruff check .
-exec "$python" -m pytest "$@"
+# two processes of one thread each: most tests are small; a file stays in one process, as its tests share what they make
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec "$python" -m pytest -n 2 --dist loadfile "$@"
