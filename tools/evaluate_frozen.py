@@ -53,8 +53,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--views', choices=['val', 'test'], default='val', help='whose clips and crops; means over the views')
     parser.add_argument('--tokenizer', help='tokenizer file: read video files, where the config names a token store')
     parser.add_argument('--fps', type=float, help='with --tokenizer: token frames per second')
+    parser.add_argument('--map', type=int, default=-1, metavar='LEVEL',
+                        help='which of the backbone\'s maps, for "map" and the attentive probe; default: -1, the last')
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS,
-                        help='the attentive probe needs all tokens of the last map on disk, in half precision')
+                        help='the attentive probe needs all tokens of the map on disk, in half precision')
     parser.add_argument('--fractions', nargs='+', type=float, default=[1.0, 0.1, 0.05, 0.01], help='of the labels')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='of labels drawn, held-out part and training')
     grid = parser.add_argument_group('settings to choose from')
@@ -90,7 +92,8 @@ def features_of(listed: LabelledList, cfg: Config, encoder: FrozenEncoder, args:
     about = dict(listed.describe(), backbone=checksum_of(encoder.backbone), architecture=architecture, amp=args.amp,
                  preprocessor=dict(cfg.model.get('data_preprocessor') or {}),
                  tokenizer=None if encoder.tokenizer is None else checksum_of(encoder.tokenizer))
-    cache = FeatureCache(Path(args.cache), Path(listed.file).stem, about, len(listed.paths), 'attentive' in args.methods)
+    cache = FeatureCache(Path(args.cache), Path(listed.file).stem, about, len(listed.paths), 'attentive' in args.methods,
+                         args.map)
     todo = team.from_first(cache.todo())
     own, loader = todo[team.rank::team.size], cfg[f'{args.views}_dataloader']
     with tqdm(total=sum(len(cache.blocks[block]) for block in own), desc=f'encoding {listed.file}', unit='video',
@@ -154,7 +157,8 @@ def header(found: dict) -> str:
     lists = '; '.join(f'{name} {about["file"]} ({about["videos"]} videos' + (
         f', of which {len(about["missing"])} cannot be read' if about['missing'] else '') + ')'
         for name, about in found['lists'].items())
-    return (f'# Frozen evaluation of {found["checkpoint"]}\n\nConfig {found["config"]}, backbone {found["backbone"][:12]}. '
+    return (f'# Frozen evaluation of {found["checkpoint"]}\n\nConfig {found["config"]}, backbone {found["backbone"][:12]}, '
+            f'map {found["arguments"]["map"]}. '
             f'{lists}.\nSettings were chosen on {found["held_out"]:.0%} of the labels, held out of the training list. Mean ± '
             f'standard deviation over the seeds {", ".join(map(str, found["seeds"]))}, each with labels, held-out part and '
             'training of its own; top-1 in percent.\n\n')

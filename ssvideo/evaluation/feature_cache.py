@@ -31,10 +31,10 @@ class FrozenFeatures:
     """The features of a list.
 
     Args:
-        pooled: ``(N, C)`` float32 by pool, ``'summary'`` and ``'map'`` (the mean of the last map); means over the views.
+        pooled: ``(N, C)`` float32 by pool, ``'summary'`` and ``'map'`` (the mean of a map); means over the views.
         labels: ``(N,)`` int64.
         missing: ``(N,)`` bool, the videos that could not be read, whose features mean nothing.
-        tokens: gives the tokens of some videos, ``(B, L, C)`` float16, the last maps of all views one after the other;
+        tokens: gives the tokens of some videos, ``(B, L, C)`` float16, the maps of all views one after the other;
             ``None`` where they were not kept.
     """
     pooled: dict[str, Tensor]
@@ -57,13 +57,15 @@ class FeatureCache:
         name: of the list, for the eye.
         about: all that the features depend on, in JSON's types.
         num_videos: of the list.
-        tokens: whether the last map is kept.
+        tokens: whether the map is kept, beside its mean.
+        level: of the map, a number in ``Features.maps``; the last by default.
     """
 
-    def __init__(self, root: Path, name: str, about: Mapping, num_videos: int, tokens: bool) -> None:
-        text = json.dumps(dict(about, tokens=tokens, videos_per_block=VIDEOS_PER_BLOCK), sort_keys=True, indent=1, default=str)
+    def __init__(self, root: Path, name: str, about: Mapping, num_videos: int, tokens: bool, level: int = -1) -> None:
+        about = dict(about, tokens=tokens, level=level, videos_per_block=VIDEOS_PER_BLOCK)
+        text = json.dumps(about, sort_keys=True, indent=1, default=str)
         self.folder = Path(root) / f'{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
-        self.about, self.num_videos, self.tokens = text, num_videos, tokens
+        self.about, self.num_videos, self.tokens, self.level = text, num_videos, tokens, level
         self.blocks = [range(start, min(start + VIDEOS_PER_BLOCK, num_videos))
                        for start in range(0, num_videos, VIDEOS_PER_BLOCK)]
 
@@ -97,7 +99,7 @@ class FeatureCache:
                             collate_fn=pseudo_collate)
         found: list[dict[str, Tensor]] = []
         for (block, items), batch in zip(batches, loader):
-            found.append(encode_batch(encoder, batch, self.tokens, amp))
+            found.append(encode_batch(encoder, batch, self.tokens, self.level, amp))
             if items[-1] == self.blocks[block][-1]:
                 write_safetensors(self.file(block), {name: torch.cat([part[name] for part in found]) for name in found[0]},
                                   dict(format='ssvideo.features/1'))
@@ -129,32 +131,37 @@ class FeatureCache:
                               _reader(files) if self.tokens else None)
 
 
-def encode_batch(encoder: FrozenEncoder, batch: Mapping, tokens: bool, amp: bool = False) -> dict[str, Tensor]:
+def encode_batch(encoder: FrozenEncoder, batch: Mapping, tokens: bool, level: int = -1, amp: bool = False) -> dict[str, Tensor]:
     """The features of a batch of videos, on the host.
 
     Args:
         encoder: on the device.
         batch: of a loader, B videos with V views each.
-        tokens: whether the last map is wanted.
+        tokens: whether the map is wanted, beside its mean.
+        level: of the map.
         amp: encode in bfloat16.
 
     Returns:
-        ``summary`` and ``map``, ``(B, C)`` float32, means over the views; ``missing`` ``(B,)`` bool; and perhaps ``tokens``,
+        ``summary`` and ``map``, ``(B, C)`` float32 each, means over the views; ``missing`` ``(B,)`` bool; and perhaps ``tokens``,
         ``(B, V * t * h * w, C)`` float16.
 
     Raises:
-        ValueError: if they are not finite, or do not fit half precision.
+        ValueError: if they are not finite or do not fit half precision, or the backbone has no such map.
     """
+    num_maps = len(encoder.backbone.channels)
+    if not -num_maps <= level < num_maps:
+        raise ValueError(f'{type(encoder.backbone).__name__} has {num_maps} maps, numbered from 0, or from -1 backwards; '
+                         f'got {level}')
     clips = encoder.clips(batch)
     device = (clips.frames if clips.tokens is None else clips.tokens).device
     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
         features = encoder(clips)
-    last = features.maps[-1].float().flatten(1, 3)  # (V * B, t * h * w, C), view-major
-    by_view = dict(summary=features.summary.float(), map=last.mean(1))
+    cells = features.maps[level].float().flatten(1, 3)  # (V * B, t * h * w, C), view-major
+    by_view = dict(summary=features.summary.float(), map=cells.mean(1))
     found = {name: value.unflatten(0, (clips.num_views, -1)).mean(0).cpu() for name, value in by_view.items()}
     found['missing'] = torch.tensor(['missing' in sample for sample in batch['data_samples']])
     if tokens:
-        found['tokens'] = last.half().unflatten(0, (clips.num_views, -1)).transpose(0, 1).flatten(1, 2).cpu()
+        found['tokens'] = cells.half().unflatten(0, (clips.num_views, -1)).transpose(0, 1).flatten(1, 2).cpu()
     for name, value in found.items():
         if not value.isfinite().all():
             raise ValueError(f'{name} of the features is not finite' + ' in half precision' * (name == 'tokens') + ': the '

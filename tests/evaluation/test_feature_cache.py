@@ -110,6 +110,22 @@ def test_feature_cache__a_damaged_block_is_not_taken(tmp_path, encoder):
         cache.read(torch.zeros(11).numpy())
 
 
+def test_encode_batch__takes_the_map_that_is_asked_for():
+    swin = dict(type='ssvideo.VideoSwin', patch_size=(2, 4, 4), embed_dims=8, depths=(1, 1), num_heads=(1, 2),
+                window_size=(2, 4, 4))
+    encoder = build_encoder(dict(backbone=swin, data_preprocessor=dict(
+        type='ssvideo.ClipPreprocessor', mean=[127.5] * 3, std=[64.0] * 3)), None)
+    frames = torch.randint(256, (2, 1, 3, 4, 32, 32), dtype=torch.uint8)
+    batch = dict(inputs=list(frames), data_samples=[ActionDataSample()] * 2)
+    maps = encoder.encode_frames(frames[:, 0]).maps
+    for level in (0, 1, -1):
+        found = encode_batch(encoder, batch, tokens=True, level=level)
+        torch.testing.assert_close(found['map'], maps[level].mean((1, 2, 3)))
+        assert torch.equal(found['tokens'], maps[level].flatten(1, 3).half())
+    with pytest.raises(ValueError, match='has 2 maps, .* got 2'):
+        encode_batch(encoder, batch, tokens=False, level=2)
+
+
 def test_encode_batch__what_is_not_finite_is_an_error(encoder):
     batch = dict(tokens=[Videos()[0]['tokens']], data_samples=[Videos()[0]['data_samples']])
     with torch.no_grad():

@@ -9,6 +9,8 @@ from .logger import LoggerHook
 from .next_stage import NextStageHook
 from .pictures import PicturesHook
 from .save_tokenizer import SaveTokenizerHook
+from .stop import StopHook
+from .strict_load import StrictLoadHook
 
 __all__ = ['BadNumbersError', 'BadNumbersHook', 'BrokenFilesHook', 'CheckpointHook', 'HealthHook', 'KNNHook', 'LateInfoHook',
-           'LoggerHook', 'NextStageHook', 'PicturesHook', 'SaveTokenizerHook']
+           'LoggerHook', 'NextStageHook', 'PicturesHook', 'SaveTokenizerHook', 'StopHook', 'StrictLoadHook']
