@@ -54,12 +54,17 @@ class ProbeGrid:
         batch_size = min(batch_size, len(labels))
         steps = max(epochs * math.ceil(len(labels) / batch_size), min_steps)
         weights = list(self.probes.parameters())
-        optimizer = _AdamW(weights, self.points)
-        for step, items in enumerate(_batches(len(labels), batch_size, steps, self.seed)):
+        slices, optimizer = self._optimizer(weights)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for items in _batches(len(labels), batch_size, steps, self.seed):
             wanted = labels[items].to(self.device).repeat(len(self.points))
             loss = F.cross_entropy(self.probes(read(items)).flatten(0, 1), wanted, reduction='sum') / len(items)
             gradients = torch.autograd.grad(loss, weights)  # of each probe by its own loss alone
-            optimizer.step(gradients, share=(1 + math.cos(math.pi * step / steps)) / 2)
+            for parts, gradient in zip(slices, gradients):
+                for part, own in zip(parts, gradient.contiguous()):  # the fused AdamW reads them as they lie in memory
+                    part.grad = own
+            optimizer.step()
+            schedule.step()
 
     @torch.no_grad()
     def scores(self, read: Callable[[Tensor], Tensor], num_items: int) -> Tensor:
@@ -67,32 +72,15 @@ class ProbeGrid:
         parts = torch.arange(num_items).split(ITEMS_AT_ONCE)
         return torch.cat([self.probes(read(items)).cpu() for items in parts], dim=1)
 
-
-class _AdamW:
-    """torch's AdamW, with a learning rate and a weight decay for each slice of the leading axis.
-
-    With a group of parameters for each probe, torch's own spends ten times as long on small probes.
-    """
-    betas, eps = (0.9, 0.999), 1e-8
-
-    def __init__(self, weights: Sequence[Tensor], points: Sequence[Point]) -> None:
-        self.weights, self.num_steps = weights, 0
-        self.moments = [(torch.zeros_like(weight), torch.zeros_like(weight)) for weight in weights]
-        self.lr = weights[0].new_tensor([point.lr for point in points])
-        self.decay = weights[0].new_tensor([point.weight_decay for point in points])
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], share: float) -> None:
-        """Update the weights, at a share of their initial learning rates."""
-        self.num_steps += 1
-        unbias = [1 - beta**self.num_steps for beta in self.betas]
-        for weight, gradient, (mean, square) in zip(self.weights, gradients, self.moments):
-            mean.lerp_(gradient, 1 - self.betas[0])
-            square.lerp_(gradient.square(), 1 - self.betas[1])
-            lr, decay = (value.view(-1, *[1] * (weight.ndim - 1)) for value in (self.lr * share, self.decay))
-            if weight.ndim > 2:  # no bias
-                weight.mul_(1 - lr * decay)
-            weight.sub_(lr * (mean / unbias[0]) / ((square / unbias[1]).sqrt_() + self.eps))
+    def _optimizer(self, weights: Sequence[Tensor]) -> tuple[list[list[Tensor]], torch.optim.Optimizer]:
+        """For each weight its slices by probe, in the same memory; and what steps each with its own rate and decay."""
+        slices = [list(weight.detach().unbind()) for weight in weights]
+        groups = []
+        for number, point in enumerate(self.points):
+            own = [parts[number] for parts in slices]
+            groups += [dict(params=[part for part in own if part.ndim > 1], lr=point.lr, weight_decay=point.weight_decay),
+                       dict(params=[part for part in own if part.ndim == 1], lr=point.lr, weight_decay=0.0)]
+        return slices, torch.optim.AdamW(groups, fused=True)
 
 
 def _batches(num_items: int, batch_size: int, steps: int, seed: int):
