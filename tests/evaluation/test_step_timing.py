@@ -56,7 +56,7 @@ def test_meter__a_part_within_another_counts_for_itself():
     # in a process of its own: a CPU's peak is that of the process, which another test may have raised before
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as fresh:
         meter = fresh.submit(nested_parts).result()
-    assert meter.seconds['inner'] >= 0.2 and 0.02 <= meter.seconds['outer'] < 0.12
+    assert meter.seconds['inner'] >= 0.2 and 0.02 <= meter.seconds['outer'] < meter.seconds['inner']
     assert meter.raised['inner'] > 100e6 and meter.raised['outer'] < 50e6
 
 
