@@ -88,7 +88,8 @@ def _parse(parser: argparse.ArgumentParser, only: bool, args=None, namespace=Non
     found, left = parser.parse_known_args(args, namespace)
     if left:
         parser.error(f'unrecognized arguments: {" ".join(left)}')
-    if only or sys._getframe(2).f_code.co_name != 'parse_args':  # a partialmethod lies between
+    callers = {sys._getframe(depth).f_code.co_name for depth in (1, 2)}  # partialmethod may lie between
+    if only or 'parse_args' not in callers:
         raise _Parsed(found)
     return found
 
