@@ -9,19 +9,24 @@ import argparse
 import functools
 import re
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from ssvideo import registry
+from ssvideo.engine.auto_accumulation import keep_global_batch
 from tests.page_commands import ROOT, Started, commands_of, load_tool, run_commands
 
 PAGES = ['README.md', 'CONTRIBUTING.md', *(str(path.relative_to(ROOT)) for pattern in ('docs/**/*.md', 'plugins/*/README.md')
                                            for path in sorted(ROOT.glob(pattern)))]
 WORDS = sorted({word for folder in ('configs', 'plugins') for path in (ROOT / folder).rglob('*.py')
                 for word in re.findall(r'\{\{\$(\w+)', path.read_text())})
+SAVED = {path: code for page in PAGES for path, code in re.findall(
+    r'as `(configs/my_\w+\.py)`.*?^```python\n(.*?)^```', (ROOT / page).read_text(), re.M | re.S)}  # that a page says to write
 SMALL, FULL, SLURM = 'run small by a test', 'needs data and GPUs', 'needs Slurm'
 INSTALL, SUITE, LONG = 'installs', 'starts the suite', 'takes longer than a test'
 RULES = [  # what a command begins with, its kind, and the test that runs its tool at small scale; the first rule that fits counts
@@ -110,7 +115,13 @@ def _config(path: str, words: tuple[tuple[str, str], ...]) -> Config:
             patch.delenv(word, raising=False)
         for word, value in words:
             patch.setenv(word, value)
-        return Config.fromfile(ROOT / path)
+        if path not in SAVED:
+            return Config.fromfile(ROOT / path)
+        with tempfile.TemporaryDirectory() as folder:  # in the place of configs/, with what else is there
+            for entry in (ROOT / 'configs').iterdir():
+                (Path(folder) / entry.name).symlink_to(entry)
+            (Path(folder) / Path(path).name).write_text(SAVED[path])
+            return Config.fromfile(Path(folder) / Path(path).name)
 
 
 def check_options(config: Config, options: dict) -> None:
@@ -174,6 +185,20 @@ def test_commands__a_wrong_one_is_found(tmp_path, text, told):
         test_commands__are_of_a_known_kind_and_what_their_tools_take({'page': [command]}, 'page')
 
 
+@pytest.mark.parametrize('path', SAVED)
+@pytest.mark.parametrize('processes', ['1', '8'])
+def test_pages__a_config_to_save_is_a_recipe(path, processes, monkeypatch):
+    config = _config(path, ()).copy()
+    assert {one.end for one in config.param_scheduler} == {config.param_scheduler[0].end, config.train_cfg.max_epochs}
+    monkeypatch.setenv('WORLD_SIZE', processes)
+    config.launcher = 'pytorch'
+    assert 'the learning rate stays' in keep_global_batch(config)
+    config.model.update(tokenizer=None)  # its file is not here
+    config.model.objectives.mvm.vocab_size = 8192
+    with torch.device('meta'):
+        assert registry.MODELS.build(config.model).backbone.channels
+
+
 def test_pages__name_components_and_files_that_exist():
     known = {name for value in vars(registry).values() if isinstance(value, registry.Registry)
              for name in (value.import_from_location(), *value.module_dict) if name}
@@ -184,7 +209,7 @@ def test_pages__name_components_and_files_that_exist():
     for page, text in texts.items():
         assert not set(re.findall(r'\bssvideo\.([A-Z]\w*)', text)) - known - {'X', 'Name'}, page
         for path in re.findall(r'(?<![\w/])(?:configs|tools|plugins|docs|tests)/[\w/]+\.(?:py|sh|md)\b', text):
-            assert (ROOT / path).exists() or 'my_' in path, f'{page} names {path}'
+            assert (ROOT / path).exists() or path in SAVED, f'{page} names {path}'
 
 
 def test_pages__python_can_be_parsed_and_imports_what_there_is():
