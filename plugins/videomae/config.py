@@ -7,6 +7,7 @@ custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
 
 VIDEOS, ROOT = 'data/kinetics400/train.txt', 'data/kinetics400/videos'  # one `path` or `path label` a line, below ROOT
 
+work_dir = 'work_dirs/videomae'
 max_epochs = int('{{$VIDEOMAE_EPOCHS:800}}')
 global_batch = 2048  # code: 64 processes x 32
 model = dict(

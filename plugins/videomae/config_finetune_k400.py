@@ -1,6 +1,6 @@
 # VideoMAE's ViT-B, fine-tuned on Kinetics-400. arXiv:2203.12602; numbers marked "code" are those of the released configuration.
 #     tools/dist_train.sh plugins/videomae/config_finetune_k400.py 64
-#     tools/dist_test.sh plugins/videomae/config_finetune_k400.py work_dirs/config_finetune_k400/epoch_100.pth 8
+#     tools/dist_test.sh plugins/videomae/config_finetune_k400.py work_dirs/videomae_k400/epoch_100.pth 8
 # Not as released: mixup and cutmix are left out, and the summary is the mean of normalised tokens (there the mean is normalised).
 _base_ = ['../../configs/_base_/runtime.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
@@ -9,6 +9,7 @@ PRETRAINED = 'work_dirs/videomae/epoch_800.pth'
 TRAIN, TEST = 'data/kinetics400/train.txt', 'data/kinetics400/val.txt'  # lines of path and label
 ROOT = 'data/kinetics400/videos'  # of these paths
 
+work_dir = 'work_dirs/videomae_k400'
 max_epochs = 100  # code
 global_batch = 512  # code: 64 processes x 8
 model = dict(

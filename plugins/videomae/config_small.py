@@ -4,6 +4,7 @@ _base_ = ['../../configs/quickstart/bevt_joint.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
 
 load_from = None
+work_dir = f'{_base_.ROOT}/videomae'
 max_epochs = max(1, round(20 * _base_.SCALE))
 BACKBONE = dict(type='ssvideo.VideoViT', patch_size=(2, 8, 8), embed_dims=96, num_layers=4, num_heads=4)
 model = dict(

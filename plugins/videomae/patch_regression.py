@@ -42,8 +42,8 @@ class PatchRegression(Objective):
                              f'{type(tokenizer).__name__}')
         norm = getattr(backbone, 'norm', None)
         if not isinstance(norm, nn.LayerNorm) or norm.normalized_shape != backbone.channels[-1:]:
-            raise ValueError(f'PatchRegression shares the final norm of the backbone, but that of {type(backbone).__name__} is {norm}: '
-                             'use a backbone that has one, such as ssvideo.VideoViT')
+            raise ValueError(f'PatchRegression shares the final norm of the backbone; {type(backbone).__name__}.norm is {norm}: '
+                             'use one that has it, such as ssvideo.VideoViT')
         self.norm = norm
         self.decoder = MODELS.build(decoder, default_args=dict(channels=backbone.channels))
         self.head = nn.Linear(self.decoder.out_channels, tokenizer.target_dims)
