@@ -27,7 +27,8 @@ KINDS = {
     'h264_open_gop.mp4': {'options': {'g': '10', 'bf': '3', 'x264-params': 'open-gop=1:scenecut=0:b-pyramid=normal'}},
     'h264_intra_refresh.mp4': {'options': {'g': '10', 'x264-params': 'intra-refresh=1:scenecut=0'}},
     'h264_intra_refresh_p.mp4': {'options': {'g': '10', 'bf': '0', 'x264-params': 'intra-refresh=1:scenecut=0'}},
-    'h264_intra_refresh_late.mp4': {'num_frames': 60, 'options': {'g': '12', 'bf': '0', 'x264-params': 'intra-refresh=1:scenecut=0'}},
+    'h264_intra_refresh_late.mp4': {
+        'num_frames': 60, 'options': {'g': '12', 'bf': '0', 'x264-params': 'intra-refresh=1:scenecut=0'}},
     'h264_no_edit_list.mp4': {'options': B_FRAMES | {'use_editlist': '0'}},
     'h264_negative_offsets.mp4': {'options': B_FRAMES | {'use_editlist': '0', 'movflags': 'negative_cts_offsets'}},
     'h264_fragments.mp4': {'options': B_FRAMES | {'movflags': 'frag_keyframe+empty_moov'}},
