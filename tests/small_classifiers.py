@@ -1,4 +1,4 @@
-"""A fine-tuned model of each kind of input with its config, checkpoint and an uneven labelled list, that is right now and then."""
+"""Fine-tuned models, one that reads pixels and one that reads tokens, with an uneven labelled list, that are often right."""
 from __future__ import annotations
 
 import importlib.util
@@ -35,7 +35,7 @@ model = dict(
                   window_size=(2, 4, 4)))
 test_dataloader = dict(
     batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ssvideo.VideoList', source='{folder}/list.txt', data_root='{folder}', labels=True, test_mode=True, pipeline=[
+    dataset=dict(type='ssvideo.VideoList', source='{folder}/list.txt', data_root='{folder}', test_mode=True, pipeline=[
         dict(type='ssvideo.SampleClips', clip_len=4, frame_interval=2, num_clips=2, test_mode=True),
         dict(type='ssvideo.DecodeClips'),
         dict(type='ThreeCrop', crop_size=32),
