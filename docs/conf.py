@@ -17,6 +17,7 @@ html_theme = 'furo'
 html_title = f'ssvideo {__version__}'
 html_copy_source = False
 pygments_style = 'default'
+highlight_language = 'none'  # of blocks that do not say theirs
 
 myst_heading_anchors = 4
 myst_linkify_fuzzy_links = False

@@ -218,3 +218,10 @@ def test_pages__python_can_be_parsed_and_imports_what_there_is():
             compile(code, page, 'exec')
             imports = '\n'.join(re.findall(r'^from ssvideo[\w.]* import [^(\n]+$|^import ssvideo[\w.]*$', code, re.M))
             exec(imports, {})
+
+
+def test_troubleshooting__quotes_messages_that_there_are():
+    sources = ''.join(path.read_text() for path in (ROOT / 'ssvideo').rglob('*.py'))
+    quoted = re.findall(r'^\| `([^`]+)` \|', (ROOT / 'docs/troubleshooting.md').read_text(), re.M)
+    assert len(quoted) > 10
+    assert not [message for message in quoted if message not in sources]
