@@ -13,6 +13,7 @@ from plugins.videomae.slow_vit import slow_norm, slow_stage
 from plugins.vjepa import VJEPA, MultiBlockMasker, TeacherHook
 from ssvideo.apis import load_pretrained
 from ssvideo.contracts import check_masker
+from ssvideo.datasets.video_list import build_transform
 from ssvideo.engine.launch import check_names
 from ssvideo.models.frozen_encoder import FrozenEncoder
 from ssvideo.registry import MODELS
@@ -260,10 +261,12 @@ def test_config_small__learns_and_never_asks_the_device():
     assert losses['video_short_relative_error'].is_meta
 
 
-def test_config__is_of_the_published_size():
+def test_config__is_of_the_published_size_and_its_parts_exist():
     """ViT-L; the target encoder's 305 M parameters and the predictor's 22 M."""
     config = Config.fromfile(HERE / 'config.py')
     check_names(config)
+    init_default_scope('mmaction')
+    assert all(build_transform(transform) for transform in config.train_dataloader.video.dataset.pipeline)
     with torch.device('meta'):
         model = MODELS.build(config.model)
     sizes = {name: sum(parameter.numel() for parameter in getattr(model, name).parameters()) / 1e6
