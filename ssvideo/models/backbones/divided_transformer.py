@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ...registry import MODELS
 from ...structures import PAD, Features
 from ..layers.divided_attention import DividedAttention, line_masks, parse_layout
-from ..layers.positions import GridPositions, interpolate_positions
+from ..layers.positions import GridPositions, fit_positions
 from .base import Backbone
 
 NUM_SPECIAL = 5  # VIMPAC keeps five rows of the embedding table for special tokens; two are in use:
@@ -188,14 +188,7 @@ class DividedTransformer(Backbone):
 
     def adapt(self, state_dict: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """Interpolate positions learned on another grid, linearly along each axis; see :meth:`Backbone.adapt`."""
-        state_dict, lines = dict(state_dict), []
-        for axis, size in zip(GridPositions.axes, self.grid):
-            name = f'positions.{axis}'
-            table = state_dict.get(name)
-            if table is not None and len(table) != size:
-                state_dict[name] = interpolate_positions(table, size)
-                lines.append(f'{name}: interpolated from {len(table)} to {size} positions')
-        return state_dict, lines
+        return fit_positions(state_dict, self.grid)
 
     def _check(self, tokens: Tensor, mask: Tensor | None) -> None:
         if tokens.is_floating_point() or tokens.ndim != 4:

@@ -4,11 +4,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models import load_state_dict
 from torch import Tensor, nn
+
+from .timm_network import build_timm_network
 
 
 class PerceptualNetwork(nn.Module):
@@ -42,16 +42,7 @@ class PerceptualNetwork(nn.Module):
     def __init__(self, name: str, layers: Sequence[int], weights: str | Path | None = None, prefix: str = '',
                  random_weights: bool = False, arguments: dict | None = None) -> None:
         super().__init__()
-        if (weights is None) != random_weights:
-            raise ValueError(f'PerceptualNetwork: got weights={weights!r} and random_weights={random_weights}; give a file '
-                             f'of weights of {name}, or random_weights=True to measure with an untrained network')
-        if not timm.is_model(name):
-            raise ValueError(f'PerceptualNetwork: timm has no network {name!r}; see timm.list_models("*vit*")')
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.network = timm.create_model(name, pretrained=False, num_classes=0, **(arguments or {}))
-        if weights is not None:
-            _load_strictly(self.network, weights, prefix)
+        self.network = build_timm_network('PerceptualNetwork', name, weights, prefix, random_weights, arguments)
         self.layers = self.network.prune_intermediate_layers(list(layers), prune_norm=True, prune_head=True)
         for statistic in ('mean', 'std'):
             values = torch.tensor(self.network.pretrained_cfg[statistic]).view(1, 3, 1, 1)
@@ -84,38 +75,6 @@ class PerceptualNetwork(nn.Module):
     def train(self, mode: bool = True) -> PerceptualNetwork:
         """Stays in eval mode, whatever the model around it does."""
         return super().train(False)
-
-
-def _load_strictly(network: nn.Module, path: str | Path, prefix: str) -> None:
-    """Load weights of which none may be missing, left over or of another shape, but for a head."""
-    found = _read(path)
-    weights = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
-    if not weights:
-        raise ValueError(f'{path}: no weight begins with prefix={prefix!r}; found {sorted(found)[:3]} ...')
-    head = network.pretrained_cfg['classifier']
-    heads = tuple(f'{name}.' for name in ((head,) if isinstance(head, str) else head))
-    own = network.state_dict()
-    problems = {
-        'missing': [key for key in own if key not in weights],
-        'unexpected': [key for key in weights if key not in own and not key.startswith(heads)],
-        'of another shape': [f'{key} {tuple(weights[key].shape)}, expected {tuple(own[key].shape)}' for key in own
-                             if key in weights and weights[key].shape != own[key].shape]}
-    if any(problems.values()):
-        described = '; '.join(f'{len(keys)} {kind} ({", ".join(keys[:4])}{" ..." if len(keys) > 4 else ""})'
-                              for kind, keys in problems.items() if keys)
-        raise ValueError(f'{path} does not hold the weights of {type(network).__name__} with prefix={prefix!r}: {described}. '
-                         'Give the name (and arguments) that the weights were trained with, or the prefix they have in the file')
-    network.load_state_dict({key: weights[key] for key in own})
-
-
-def _read(path: str | Path) -> dict[str, Tensor]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no file of weights {path}: give the file of the perceptual network')
-    try:
-        weights = load_state_dict(str(path))
-    except Exception as error:  # torch and safetensors raise errors of many types for broken files
-        raise ValueError(f'{path} is no whole safetensors file or plain state dict: {str(error).splitlines()[0]}') from error
-    return {key: value for key, value in weights.items() if isinstance(value, Tensor)}
 
 
 def _drop_weights(module: PerceptualNetwork, state_dict: dict, prefix: str, metadata) -> None:

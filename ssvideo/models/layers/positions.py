@@ -44,3 +44,25 @@ class GridPositions(nn.Module):
     def forward(self) -> Tensor:
         """Return the positions of the whole grid, ``(t, h, w, C)``."""
         return self.temporal[:, None, None] + self.height[:, None] + self.width
+
+
+def fit_positions(state_dict: dict[str, Tensor], grid: tuple[int, int, int],
+                  prefix: str = 'positions.') -> tuple[dict[str, Tensor], list[str]]:
+    """Interpolate the tables of a ``GridPositions`` that was learned on another grid.
+
+    Args:
+        state_dict: weights of a backbone.
+        grid: ``(t, h, w)`` wanted.
+        prefix: of the tables' names.
+
+    Returns:
+        The weights, and a line for each table that was changed, as ``Backbone.adapt`` returns them.
+    """
+    state_dict, lines = dict(state_dict), []
+    for axis, size in zip(GridPositions.axes, grid):
+        name = f'{prefix}{axis}'
+        table = state_dict.get(name)
+        if table is not None and len(table) != size:
+            state_dict[name] = interpolate_positions(table, size)
+            lines.append(f'{name}: interpolated from {len(table)} to {size} positions')
+    return state_dict, lines

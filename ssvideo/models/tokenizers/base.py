@@ -25,12 +25,15 @@ class Tokenizer(BaseModule):
         view_filter: how frames are resized to the view, a word of :func:`~..layers.resize_pixels.resize_pixels`. It
             belongs to the tokenizer, as ids mean what they were learned to mean on pictures resized in one way only;
             several tokenizers of one model may differ. Without effect where the view has the size of the frames.
+        file_format: ``format`` in the metadata of the files that its constructor reads as the first argument, by which
+            ``load_tokenizer`` finds the class; ``None`` for a tokenizer without a file.
     """
     vocab_size: int | None = None
     stride: tuple[int, int, int]
     target_dims: int | None = None
     independent_frames: bool = False
     view_filter: Filter = 'lanczos4'
+    file_format: str | None = None
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...registry import MODELS
 from ..layers.dalle_blocks import picture_of, squeeze_range
 from ..layers.resize_pixels import Filter
-from .dalle_checkpoint import load_dalle
+from .dalle_checkpoint import FORMAT, load_dalle
 from .frame_tokenizer import FrameTokenizer
 
 
@@ -35,6 +35,7 @@ class DalleTokenizer(FrameTokenizer):
     Source: DALL-E, arXiv:2102.12092, App. A; used by VIMPAC and BEVT.
     """
     stride = (1, 8, 8)
+    file_format = FORMAT
 
     def __init__(self, checkpoint: str | Path, frames_per_chunk: int = 64,
                  precision: Literal['float32', 'bfloat16'] = 'float32', view_filter: Filter = 'lanczos4',

@@ -11,7 +11,7 @@ from ...registry import MODELS
 from ..layers.nearest_codes import nearest_codes
 from ..layers.resize_pixels import Filter
 from .frame_tokenizer import FrameTokenizer
-from .peco_checkpoint import load_peco
+from .peco_checkpoint import FORMAT, load_peco
 
 
 @MODELS.register_module()
@@ -33,6 +33,7 @@ class PecoTokenizer(FrameTokenizer):
 
     Source: PeCo, arXiv:2111.12710; BEVT's tables have it beside DALL-E's.
     """
+    file_format = FORMAT
 
     def __init__(self, checkpoint: str | Path, frames_per_chunk: int = 64,
                  precision: Literal['float32', 'bfloat16'] = 'float32', view_filter: Filter = 'lanczos4',
