@@ -4,6 +4,7 @@
 _base_ = ['bevt_swin_b.py']
 
 load_from = None
+default_hooks = dict(strict_load=dict(allow_missing=[]))
 max_epochs = 800  # paper
 global_batch = 2048  # paper
 model = dict(

@@ -8,6 +8,7 @@ VIDEOS, ROOT = 'data/kinetics400/train.txt', 'data/kinetics400/videos'  # one `p
 IMAGES = 'data/imagenet/train'  # a folder, or a list of the same kind
 TOKENIZER = 'checkpoints/dalle.safetensors'  # tools/convert_checkpoint.py dalle encoder.pkl OUT
 load_from = 'work_dirs/bevt_image_swin_b/epoch_800.pth'  # stage 1; loading inflates it to 3D. None: Table 6, no Init
+default_hooks = dict(strict_load=dict(allow_missing=['objectives.mvm.decoder.branches.video.']))  # images have no use for it
 
 max_epochs = 150  # passes over the videos
 global_batch = 256  # videos a step, and 2048 images (Sec. 4.1); any number of processes that can accumulate it

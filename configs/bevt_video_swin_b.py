@@ -5,6 +5,7 @@
 _base_ = ['bevt_swin_b.py']
 
 load_from = None
+default_hooks = dict(strict_load=dict(allow_unexpected=['objectives.mvm.decoder.branches.image.']))  # of the image stage
 PRETRAIN_SET = '{{$PRETRAIN_SET:kinetics400}}'
 VIDEOS, ROOT = f'data/{PRETRAIN_SET}/train.txt', f'data/{PRETRAIN_SET}/videos'
 max_epochs = dict(kinetics400=150, howto100m=2)[PRETRAIN_SET]  # paper

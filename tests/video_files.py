@@ -20,8 +20,8 @@ def picture(number: int, width: int, height: int) -> np.ndarray:
 
 def write_video(path: Path, num_frames: int = 40, size: tuple[int, int] = (96, 64), codec: str = 'libx264',
                 options: dict | None = None, pixel_format: str = 'yuv420p', rate: int = 25, times: list | None = None,
-                rotation: int = 0, audio: bool = False, container_format: str | None = None) -> Path:
-    """Encode ``picture(0), picture(1), ...``; ``times`` are time stamps in 1/1000 s, else the rate is constant."""
+                rotation: int = 0, audio: bool = False, container_format: str | None = None, first: int = 0) -> Path:
+    """Encode ``picture(first), picture(first + 1), ...``; ``times`` are time stamps in 1/1000 s, else the rate is constant."""
     with av.open(str(path), 'w', format=container_format) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height = size
@@ -32,7 +32,7 @@ def write_video(path: Path, num_frames: int = 40, size: tuple[int, int] = (96, 6
             stream.set_display_rotation(rotation)
         sound = container.add_stream('aac', rate=16000, layout='mono') if audio else None
         for i in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(picture(i, *size), format='rgb24')
+            frame = av.VideoFrame.from_ndarray(picture(first + i, *size), format='rgb24')
             if times is not None:
                 frame.pts, frame.time_base = times[i], Fraction(1, 1000)
             container.mux(stream.encode(frame))

@@ -51,7 +51,7 @@ class OnlyItsOwnWeights(Hook):
 def run_tests(cfg: Config, orders: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Test a checkpoint with the clips in one order after the other; metrics by order."""
     runner = build_runner(cfg, train=False)
-    runner.register_hook(OnlyItsOwnWeights())
+    runner.register_hook(OnlyItsOwnWeights(), 'HIGHEST')  # it allows nothing, and says so before the recipe's hook does
     plain, figures = cfg.test_dataloader, {}
     loaders = {order: dict(plain, dataset=reordered_dataset(plain.dataset, order, runner.seed)) for order in orders}
     for order, loader in loaders.items():

@@ -9,6 +9,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='ssvideo.CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    strict_load=dict(type='ssvideo.StrictLoadHook'),  # what may be missing or left over is named by the recipe that means it
     bad_numbers=dict(type='ssvideo.BadNumbersHook', max_in_row=10),
     health=dict(type='ssvideo.HealthHook'),
     broken_files=dict(type='ssvideo.BrokenFilesHook'))

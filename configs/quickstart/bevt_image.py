@@ -2,6 +2,7 @@
 _base_ = ['bevt_joint.py']
 
 load_from = None
+default_hooks = dict(strict_load=dict(allow_missing=[]))
 max_epochs = max(1, round(8 * _base_.SCALE))
 model = dict(
     backbone=dict(patch_size=(1, 4, 4), window_size=(1, 4, 4)),

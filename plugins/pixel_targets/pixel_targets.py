@@ -6,6 +6,8 @@ from torch import Tensor
 from ssvideo.models.tokenizers import Tokenizer
 from ssvideo.registry import MODELS
 
+from .cut_patches import cut_patches
+
 
 @MODELS.register_module()
 class PixelTargets(Tokenizer):
@@ -13,27 +15,29 @@ class PixelTargets(Tokenizer):
 
     Args:
         stride: frames, pixels and pixels of one patch.
-        normalise: subtract each patch's mean and divide by its standard deviation, colours together.
+        normalise: subtract each patch's mean and divide by its standard deviation.
+        colours_apart: whether mean and deviation are those of each colour, or of the three together.
 
-    Source: masked autoencoders, arXiv:2111.06377, Sec. 3 (normalised pixels as targets).
+    Source: masked autoencoders, arXiv:2111.06377, Sec. 3 (normalised pixels as targets); colours apart: VideoMAE,
+        arXiv:2203.12602, published code.
     """
     independent_frames = True
 
-    def __init__(self, stride: tuple[int, int, int] = (1, 16, 16), normalise: bool = True) -> None:
+    def __init__(self, stride: tuple[int, int, int] = (1, 16, 16), normalise: bool = True, colours_apart: bool = False) -> None:
         super().__init__()
         self.stride = tuple(stride)
         self.normalise = normalise
+        self.colours_apart = colours_apart
         self.target_dims = 3 * stride[0] * stride[1] * stride[2]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Cut into patches: ``(N, 3, T, H, W)`` in [0, 1] -> ``(N, t, h, w, C)``."""
-        frames, height, width = self.stride
-        patches = (pixels.unflatten(4, (-1, width)).unflatten(3, (-1, height)).unflatten(2, (-1, frames))
-                   .permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4))  # (N, t, h, w, 3 * frames * height * width)
+        patches = cut_patches(pixels, self.stride)
         if not self.normalise:
             return patches
-        variance, mean = patches.var(-1, keepdim=True), patches.mean(-1, keepdim=True)
-        return (patches - mean) / (variance + 1e-6).sqrt()
+        values = patches.unflatten(-1, (3 if self.colours_apart else 1, -1))  # what is normalised together is the last axis
+        variance, mean = values.var(-1, keepdim=True), values.mean(-1, keepdim=True)
+        return ((values - mean) / (variance + 1e-6).sqrt()).flatten(-2)
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Put patches together again; normalised ones are shown around mid-grey, since their mean is not known."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..utils.files import write_whole
 from .broken import BrokenFileError
+from .checked_files import Stamp, forget_checked, note_checked
 from .decoders import VideoReader
 from .entries import Entries, read_folder, read_lines, read_list
 from .video_list import VideoList
@@ -31,9 +32,11 @@ def check_video(path: str, decode: Decode = 'all') -> dict:
             the file is opened and its frames are counted, which decodes only a file without an index.
 
     Returns:
-        ``{'frames': ..., 'seconds': ...}``, or ``{'reason': ...}`` if it cannot be read.
+        ``{'frames': ..., 'seconds': ...}``, or ``{'reason': ...}`` if it cannot be read; with 'all' also ``'stamp'``, the
+        file's :class:`~ssvideo.datasets.checked_files.Stamp`, unless it was changed meanwhile.
     """
     try:
+        stamp = Stamp.of(path)
         reader = VideoReader(path)
         last = reader.num_frames - 1
         if decode == 'ends':
@@ -41,7 +44,8 @@ def check_video(path: str, decode: Decode = 'all') -> dict:
         reader.close()
         if decode == 'all' and (decoded := _num_decoded(reader)) != reader.num_frames:
             raise BrokenFileError(path, f'{decoded} of its {reader.num_frames} frames decode')
-        return dict(frames=reader.num_frames, seconds=round(reader.duration, 3))
+        found = dict(frames=reader.num_frames, seconds=round(reader.duration, 3))
+        return found | dict(stamp=stamp) if decode == 'all' and stamp == Stamp.of(path) else found
     except BrokenFileError as error:
         return dict(reason=error.reason or str(error))
 
@@ -109,6 +113,7 @@ class CheckedList:
             raise ValueError(f'{source} holds no video ({", ".join(sorted(VideoList.suffixes))})')
         self.frames = np.full(len(self.entries), -1, np.int64)  # -1: not checked, or cannot be read
         self.seconds = np.zeros(len(self.entries))
+        self.stamps = np.full((len(self.entries), 2), -1, np.int64)
         self.reasons: dict[int, str] = {}
         self._take_over()
         known = self.frames >= 0
@@ -140,10 +145,11 @@ class CheckedList:
             self.reasons[index] = found['reason']
         else:
             self.frames[index], self.seconds[index] = found['frames'], found['seconds']
+            self.stamps[index] = found.get('stamp', Stamp())
 
     def _take_over(self) -> None:
         """Read what an earlier check has found; begin anew where it checked otherwise."""
-        head = json.dumps(dict(decode=self.decode)) + '\n'
+        head = json.dumps(dict(decode=self.decode, stamps=self.decode == 'all')) + '\n'
         try:
             with open(self._record) as lines:
                 if next(lines, '') == head:
@@ -171,12 +177,18 @@ class CheckedList:
     def finish(self) -> str:
         """Write ``clean.txt``, ``broken_videos.jsonl``, ``report.md`` and, for a folder of classes, ``classes.txt``.
 
+        Where all frames were decoded, a note beside ``clean.txt`` says so, which decoders that do not tell damage ask for.
+
         Returns:
             What was found, in one line.
         """
         broken = {self.path(index): self.reasons[index] for index in sorted(self.reasons)}
         clean = (line + b'\n' for index, line in enumerate(self._lines()) if index not in self.reasons)
         write_whole(self.out / 'clean.txt', b''.join(clean))
+        if self.decode == 'all':
+            note_checked(self.out / 'clean.txt', np.delete(self.stamps, list(self.reasons), 0))
+        else:
+            forget_checked(self.out / 'clean.txt')
         write_whole(self.out / 'broken_videos.jsonl',
                     ''.join(json.dumps(dict(path=path, reason=reason)) + '\n' for path, reason in broken.items()))
         if self.names:

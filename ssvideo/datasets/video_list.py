@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ..registry import DATASETS, TRANSFORMS
 from .broken import BrokenFileError, BrokenLog, TimedOutDraws, TimedOutError
 from .broken_policy import TIME_LIMIT, FailureShare, OnBroken, check_on_broken
+from .checked_files import CheckedFiles
 from .draw_sampler import draw_seed, seeded
 from .entries import read_folder, read_list
 from .missing import blank, missing_sample, shapes_of
@@ -43,6 +44,7 @@ class MediaList(Dataset):
             self.entries = read_list(source, labels, delimiter)
         else:
             raise ValueError(f'{type(self).__name__}: source {source} is neither a file nor a folder')
+        self.checked = CheckedFiles(source, len(self.entries))
         if not len(self.entries):
             raise ValueError(f'{source} holds no {"/".join(sorted(self.suffixes)) if source.is_dir() else "path"}')
         self.num_classes = len(names) if num_classes is None and names else num_classes
@@ -95,9 +97,10 @@ class MediaList(Dataset):
         return 0 if self.broken_log is None else self.broken_log.count()
 
     def describe(self, index: int) -> dict:
-        """What a pipeline starts from: ``filename``, ``sample_idx``, how to read it and, where there is one, ``label``."""
+        """What a pipeline starts from: ``filename``, ``sample_idx``, how to read it, what is known of it, any ``label``."""
         described = {'filename': os.path.join(self.root, self.entries.path(index)), 'sample_idx': index,
-                     'modality': 'RGB', 'start_index': 0, 'time_limit': self.time_limit, 'backend_args': self.backend_args}
+                     'modality': 'RGB', 'start_index': 0, 'time_limit': self.time_limit, 'backend_args': self.backend_args,
+                     'checked': self.checked[index]}
         if self.entries.labels is not None:
             described['label'] = self.entries.label(index)
         return described

@@ -122,7 +122,7 @@ class Pretrainer(BaseModel):
         wanted = {objective.inputs for _, objective in self.objectives_of(stream)}
         features = {}
         if 'masked' in wanted:
-            features['masked'] = self.backbone(inputs, _to(mask, inputs.device))
+            features['masked'] = self.backbone(inputs, mask if self.backbone.mask_on_host else _to(mask, inputs.device))
         if 'clean' in wanted:
             features['clean'] = self.backbone(inputs)
         return features

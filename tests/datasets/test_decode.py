@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from ssvideo.datasets import VideoList
+from ssvideo.datasets.checked_files import Stamp, note_checked
 from ssvideo.datasets.decoders import VideoReader, choice, read_frames
 from ssvideo.datasets.decoders import torchcodec as torchcodec_module
 from ssvideo.datasets.transforms import DecodeClips, LoadImage, SampleClips
@@ -99,6 +102,48 @@ def test_read_frames__hands_over_to_pyav_and_says_why_once(tmp_path, monkeypatch
         for _ in range(3):
             assert np.array_equal(read_frames(VideoReader(path), [5], 'other'), VideoReader(path).frames([5]))
     assert said == ['PyAV takes over from other: mpeg4 is not for it']
+
+
+@pytest.fixture
+def other(monkeypatch):
+    """A decoder that would read any file, and shows grey."""
+    grey = (lambda: None, lambda reader: None, lambda reader, indices: [np.full((64, 96, 3), 127, np.uint8) for _ in indices])
+    monkeypatch.setitem(choice.OTHERS, 'other', grey)
+    monkeypatch.setattr(choice, 'DECODERS', ('pyav', 'other'))
+    choice._say_once.cache_clear()
+    return 'other'
+
+
+def test_read_frames__another_decoder_reads_only_what_was_checked_and_is_the_same(tmp_path, other, monkeypatch):
+    path, said = files.write_video(tmp_path / 'a.mp4'), []
+    monkeypatch.setattr(choice, 'print_log', lambda text, logger: said.append(text))
+    reader, checked = VideoReader(path), Stamp.of(path)
+    right = reader.frames([5])[0]
+    assert np.array_equal(read_frames(reader, [5], other)[0], right)
+    assert np.array_equal(read_frames(reader, [5], other, checked)[0], np.full_like(right, 127))
+    os.utime(path, ns=(0, checked.mtime_ns + 1))
+    assert np.array_equal(read_frames(reader, [5], other, checked)[0], right)
+    assert [text.partition('and the file ')[2][:20] for text in said] == ['is of no list that t', 'was changed since to']
+
+
+def test_decode_clips__another_decoder_reads_lists_that_were_checked_and_no_other(tmp_path, other):
+    names = ['a.mp4', 'b.mp4']
+    for name in names:
+        files.write_video(tmp_path / name, num_frames=10)
+    source, pipeline = tmp_path / 'clean.txt', [SampleClips(4, frame_interval=2), DecodeClips(other)]
+    source.write_text('\n'.join(names))
+
+    def is_grey() -> list[bool]:
+        dataset = VideoList(source, pipeline, data_root=tmp_path)
+        return [bool((np.stack(dataset[i]['imgs']) == 127).all()) for i in range(len(dataset))]
+
+    assert is_grey() == [False, False]
+    note_checked(source, [Stamp.of(tmp_path / name) for name in names])
+    assert is_grey() == [True, True]
+    (tmp_path / 'b.mp4').write_bytes((tmp_path / 'a.mp4').read_bytes())
+    assert is_grey() == [True, False]
+    source.write_text('\n'.join(reversed(names)))
+    assert is_grey() == [False, False]
 
 
 # -- LoadImage --------------------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ import random
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from ssvideo.datasets import BrokenFileError
 from ssvideo.datasets.decoders import VideoReader, choice, decord_frames, torchcodec_frames, why_not_decord, why_not_torchcodec
+from ssvideo.datasets.decoders.h264 import slices_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import video_files as files  # noqa: E402
@@ -25,6 +27,11 @@ KINDS = {
     'h264_open_gop.mp4': {'options': {'g': '10', 'bf': '3', 'x264-params': 'open-gop=1:scenecut=0:b-pyramid=normal'}},
     'h264_intra_refresh.mp4': {'options': {'g': '10', 'x264-params': 'intra-refresh=1:scenecut=0'}},
     'h264_intra_refresh_p.mp4': {'options': {'g': '10', 'bf': '0', 'x264-params': 'intra-refresh=1:scenecut=0'}},
+    'h264_intra_refresh_late.mp4': {
+        'num_frames': 60, 'options': {'g': '12', 'bf': '0', 'x264-params': 'intra-refresh=1:scenecut=0'}},
+    'h264_no_edit_list.mp4': {'options': B_FRAMES | {'use_editlist': '0'}},
+    'h264_negative_offsets.mp4': {'options': B_FRAMES | {'use_editlist': '0', 'movflags': 'negative_cts_offsets'}},
+    'h264_fragments.mp4': {'options': B_FRAMES | {'movflags': 'frag_keyframe+empty_moov'}},
     'h264_one_gop.mp4': {'options': {'g': '1000', 'x264-params': 'scenecut=0'}},
     'h264_odd.mp4': {'size': (97, 63), 'pixel_format': 'yuv444p'},
     'h264_sound.mp4': {'audio': True},
@@ -34,6 +41,7 @@ KINDS = {
     'h264.avi': {'options': B_FRAMES},
     'raw.h264': {'options': B_FRAMES},
     'variable.mp4': {'times': VARIABLE, 'options': B_FRAMES},
+    'variable_begins_late.mp4': {'times': [t + 777 for t in VARIABLE], 'options': B_FRAMES},
     'variable.mkv': {'times': VARIABLE, 'options': {'g': '8'}},
     'hevc.mkv': {'codec': 'libx265', 'options': {'x265-params': 'keyint=10:bframes=3:open-gop=0:log-level=none'}},
     'hevc.mp4': {'codec': 'libx265', 'options': {'x265-params': 'keyint=10:open-gop=1:log-level=none'}},
@@ -50,7 +58,7 @@ KINDS = {
     'turned_180.mp4': {'rotation': 180},
     'turned_270.mov': {'rotation': 270},
 }
-OPEN_GROUPS = ('h264_open_gop.mp4', 'h264_intra_refresh.mp4', 'h264_intra_refresh_p.mp4')
+OPEN_GROUPS = ('h264_open_gop.mp4', 'h264_intra_refresh.mp4', 'h264_intra_refresh_p.mp4', 'h264_intra_refresh_late.mp4')
 
 
 def requests(num_frames: int) -> list[list[int]]:
@@ -110,6 +118,36 @@ def test_video_reader__seeks_and_skips(tmp_path):
     reader._decode = lambda *a: (decoded.append(f.pts) or f for f in decode(*a))
     reader.frames([3, 117])
     assert len(decoded) < 20
+
+
+@pytest.mark.parametrize('name', ['h264_b_frames.mp4', 'h264_b_frames.mkv', 'h264_open_gop.mp4', 'h264_no_edit_list.mp4',
+                                  'h264_negative_offsets.mp4', 'h264_fragments.mp4', 'variable_begins_late.mp4', 'hevc.mp4',
+                                  'mpeg4_b_frames.mp4', 'turned_90.mp4'])
+def test_video_reader__a_jump_begins_at_the_last_key_frame_before(name, tmp_path):
+    path = files.write_video(tmp_path / name, **KINDS[name])
+    with av.open(str(path)) as container:
+        keys = [packet.pts for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+    assert len(keys) > 2
+    reader, began = VideoReader(path), []
+    decode = reader._decode
+    reader._decode = lambda packets, *a: decode((began.append(p.pts) or p for p in packets), *a)
+    for frame in (*range(reader.num_frames), *reversed(range(reader.num_frames))):
+        began.clear()
+        reader.frames([frame])
+        assert began[0] == max(key for key in keys if key <= reader._pts[frame])
+
+
+def test_slices_of__tells_what_a_decoder_may_begin_with(tmp_path):
+    refresh = {'slices': '4', 'intra-refresh': '1', 'g': '12', 'bf': '0', 'x264-params': 'scenecut=0'}
+    for name, options, later in (('closed', B_FRAMES | {'slices': '4'}, {'IDR'}), ('refresh', refresh, {'P'}),
+                                 ('open', KINDS['h264_open_gop.mp4']['options'], {'I'})):
+        with av.open(str(files.write_video(tmp_path / f'{name}.mp4', options=options))) as container:
+            extradata = container.streams.video[0].codec_context.extradata
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        keys, others = ([slices_of(bytes(p), extradata) for p in packets if p.is_keyframe == key] for key in (True, False))
+        assert keys == [{'IDR'}] + [later] * (len(keys) - 1) and len(keys) > 2
+        assert others == [{'P'}] * len(others)
+    assert slices_of(bytes(packets[0]), None) == slices_of(bytes(packets[0]), b'\0\0\0\1') == set()
 
 
 def test_video_reader__a_list_of_a_playlist_opens_no_other_file(tmp_path):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from ssvideo.datasets import VideoList
+from ssvideo.datasets.checked_files import Stamp, note_checked
 from ssvideo.datasets.checking import CheckedList, check_video
+from ssvideo.utils.safetensors_file import write_safetensors
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / 'tools' / 'data'), str(ROOT / 'tests')]
@@ -69,6 +71,39 @@ def test_check_videos__keeps_a_lists_lines_order_and_labels(folder, tmp_path, ca
     assert f'| InvalidDataError: Invalid data found when processing input | 3 | {folder}/b/text.mp4 |' in report
     clean = VideoList(out / 'clean.txt', [], delimiter=',', data_root=folder)
     assert [clean.describe(i)['label'] for i in range(4)] == [1, 0, 1, 0]
+
+
+def test_check_videos__notes_which_files_it_has_decoded_to_the_end(folder, tmp_path, capsys):
+    out = tmp_path / 'out'
+
+    def noted() -> list[bool]:
+        clean = VideoList(out / 'clean.txt', [], data_root=folder)
+        return [clean.describe(i)['checked'].why_not(clean.describe(i)['filename']) is None for i in range(len(clean))]
+
+    run(capsys, folder, '--out', out, '--workers', 1)
+    assert noted() == [True] * 3
+    clean = (out / 'clean.txt').read_text()
+    (out / 'clean.txt').write_text(clean + 'b/late.mp4 1\n')
+    assert noted() == [False] * 4
+    run(capsys, folder, '--out', out, '--workers', 1)  # all was found before
+    assert noted() == [True] * 3
+    run(capsys, folder, '--out', out, '--workers', 1, '--decode', 'ends')
+    assert noted() == [False] * 4
+    (out / 'clean.txt').write_text(clean)
+    assert noted() == [False] * 3
+
+
+def test_check_videos__a_note_that_cannot_be_read_is_an_error(folder, tmp_path):
+    (tmp_path / 'clean.txt').write_text(f'{GOOD[0]} 0\n')
+    note_checked(tmp_path / 'clean.txt', [Stamp(1, 2)])
+    assert VideoList(tmp_path / 'clean.txt', []).describe(0)['checked'] == Stamp(1, 2)
+    note = tmp_path / 'clean.txt.checked'
+    write_safetensors(note, {}, dict(format='ssvideo.checked/2'))
+    with pytest.raises(ValueError, match="checked has the format 'ssvideo.checked/2', expected .* or remove the file"):
+        VideoList(tmp_path / 'clean.txt', [])
+    note.write_bytes(b'no tensors')
+    with pytest.raises(ValueError, match='clean.txt.checked is not a whole safetensors file'):
+        VideoList(tmp_path / 'clean.txt', [])
 
 
 def test_check_videos__makes_a_list_of_a_folder_of_classes(folder, tmp_path, capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssvideo.datasets.checked_files import Stamp
 from ssvideo.datasets.decoders import choice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,11 +83,14 @@ def test_frame_accuracy__forgives_what_rounding_does(tmp_path, monkeypatch):
     assert rows_of(tmp_path / 'table.md')['a.mp4'][2] == 'identical (colour within 1)'
 
 
-def test_frame_accuracy__tells_a_decoder_that_shows_damage(folder, tmp_path, monkeypatch):
+def test_frame_accuracy__tells_a_decoder_that_shows_damage_where_it_is_used(folder, tmp_path, monkeypatch):
     def conceal(reader, indices):
         frames = tool.reference_of(Path(reader.path)).frames
         return [frames[min(int(i), len(frames) - 1)] for i in indices]
 
     with_decoder(monkeypatch, conceal)
+    assert tool.main([str(folder / 'broken'), '--out', str(tmp_path / 'table.md')]) == 0
+    assert re.match('PyAV: it does not tell .*; refused', rows_of(tmp_path / 'table.md')['flipped.mp4'][2])
+    monkeypatch.setattr(tool, 'check_video', lambda path: dict(stamp=Stamp.of(path)))  # if the check had seen nothing
     tool.main([str(folder / 'broken'), '--out', str(tmp_path / 'table.md')])
     assert 'shows damage in' in rows_of(tmp_path / 'table.md')['flipped.mp4'][2]

@@ -5,7 +5,8 @@
 
 Worker processes open and decode the files; one that hangs or crashes its decoder is named like any other. The results are
 clean.txt, which takes the place of the list (of a folder: with data_root=FOLDER), its lines and order as they were;
-broken_videos.jsonl, with the reasons; and report.md. A check that was stopped goes on when it is started again.
+broken_videos.jsonl, with the reasons; and report.md. Where all frames were decoded, clean.txt.checked beside the list says
+what each file was: decord and torchcodec read only such files. A check that was stopped goes on when it is started again.
 """
 from __future__ import annotations
 

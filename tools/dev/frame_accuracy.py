@@ -1,7 +1,8 @@
 """Whether every decoder gives the frames that were asked for: ``python tools/dev/frame_accuracy.py FOLDER --out table.md``.
 
 Each file below the folder is decoded from start to end, the best stream as FFmpeg chooses it, which is the reference. Then
-clips are asked for as data sets do: runs, unordered and repeated frames, the last ones. The table says for each decoder:
+clips are asked for as data sets do: runs, unordered and repeated frames, the last ones; of a list that
+tools/data/check_videos.py wrote, as far as it would keep the file. The table says for each decoder:
 
     identical      all were the frames of the reference (PyAV to the bit, others within 2 of 255 levels)
     PyAV: WHY      the decoder was not trusted with this file, PyAV took over, and its frames were the reference's
@@ -28,6 +29,8 @@ from rich.table import Table  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from ssvideo.datasets import BrokenFileError  # noqa: E402
+from ssvideo.datasets.checked_files import Stamp  # noqa: E402
+from ssvideo.datasets.checking import check_video  # noqa: E402
 from ssvideo.datasets.decoders import DECODERS, VideoReader, check_decoder, read_frames  # noqa: E402
 from ssvideo.datasets.decoders.choice import why_not  # noqa: E402
 from ssvideo.datasets.time_limit import within  # noqa: E402
@@ -116,8 +119,8 @@ def requests(num_frames: int, seed: int = 0) -> list[list[int]]:
     return [*runs, *scattered, last, last[::-1], [num_frames - 1, 0, 0]]
 
 
-def outcome_of(path: Path, decoder: str, reference: Reference, seconds: float) -> Outcome:
-    """Ask a decoder for clips of a file and compare each frame with the reference."""
+def outcome_of(path: Path, decoder: str, reference: Reference, seconds: float, checked: Stamp) -> Outcome:
+    """Ask a decoder for clips of a file and compare each frame with the reference; ``checked`` as the file's list has it."""
     outcome = Outcome()
     try:
         num_frames = within(seconds, str(path), VideoReader, path).num_frames
@@ -129,8 +132,8 @@ def outcome_of(path: Path, decoder: str, reference: Reference, seconds: float) -
     for indices in requests(num_frames):
         try:
             reader = within(seconds, str(path), VideoReader, path)
-            outcome.handed = why_not(reader, decoder) or ''
-            frames = within(seconds, str(path), read_frames, reader, indices, decoder)
+            outcome.handed = why_not(reader, decoder, checked) or ''
+            frames = within(seconds, str(path), read_frames, reader, indices, decoder, checked)
             reader.close()
         except BrokenFileError as error:
             outcome.refused[error.reason] += 1
@@ -193,7 +196,8 @@ def main(argv: list[str] | None = None) -> int:
     rows, outcomes = [], []
     for path in tqdm(paths, desc='files'):
         reference = reference_of(path)
-        found = [outcome_of(path, decoder, reference, args.time_limit) for decoder in used]
+        checked = check_video(str(path)).get('stamp', Stamp())
+        found = [outcome_of(path, decoder, reference, args.time_limit, checked) for decoder in used]
         outcomes += found
         frames = f'{len(reference.frames)} frames' + (f', then or between: {reference.error}' if reference.error else '')
         rows.append((str(path.relative_to(args.folder)), f'{reference.name}, {frames}'.lstrip(', '), *map(str, found)))

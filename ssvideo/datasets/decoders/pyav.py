@@ -13,6 +13,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from ..broken import BrokenFileError
 from ..file_backends import local_copy
 from ..time_limit import stop_if_abandoned
+from .h264 import slices_of
 from .turned import display_matrix, turned
 
 SEEKABLE_CONTAINERS = {'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm'}
@@ -177,8 +178,12 @@ class VideoReader:
         packets, self.keys_are_idr = [], self.codec == 'h264'
         for p in self._packets():
             if p.size:
-                packets.append((p.pts, p.dts, p.is_keyframe, p.is_discard or p.is_corrupt))
-                self.keys_are_idr &= not p.is_keyframe or _has_idr(bytes(p), stream.codec_context.extradata)
+                is_key = p.is_keyframe
+                if is_key and self.codec == 'h264':
+                    kinds = slices_of(bytes(p), stream.codec_context.extradata)
+                    self.keys_are_idr &= kinds == {'IDR'}
+                    is_key = 'P' not in kinds  # a refresh by stripes, from which frames come out almost right
+                packets.append((p.pts, p.dts, is_key, p.is_discard or p.is_corrupt))
         in_decoding_order = self.container.startswith('mov')  # its index; a Matroska file's is in the order of showing
         if not packets or any(odd or pts is None or (in_decoding_order and dts is None)
                               for pts, dts, _, odd in packets):
@@ -192,7 +197,9 @@ class VideoReader:
         if np.any(np.diff(self._pts) == 0) or np.any(np.diff(pts[keys]) <= 0):
             return False
         self._key_pts = pts[keys]
-        self._key_seek = np.array([packets[k][1] for k in keys]) if in_decoding_order else self._key_pts
+        # FFmpeg takes the delay of the first frame off the time that an MP4 file is asked for, and looks for a decoding time
+        delay = pts[0] - packets[0][1] if in_decoding_order else 0
+        self._key_seek = np.array([packets[k][1] for k in keys]) + delay if in_decoding_order else self._key_pts
         self._number = {int(p): i for i, p in enumerate(self._pts)}
         self.times = (self._pts - self._pts[0]) * float(stream.time_base)
         self.first_time = float(self._pts[0] * stream.time_base)  # on the file's clock, which may begin anywhere
@@ -206,7 +213,7 @@ class VideoReader:
             if frames is None or self._number[int(self._key_pts[key])] > at:
                 frames = self._decode_from(key, pts)
             frame = self._advance(frames, i)
-            if frame is None and key:  # a key frame that cannot be begun with (intra refresh): from the start
+            if frame is None and key:  # a key frame that cannot be begun with: from the start
                 frames = self._decode_from(0, pts)
                 frame = self._advance(frames, i)
             if frame is None:
@@ -285,15 +292,3 @@ class VideoReader:
         if shown is None:
             raise BrokenFileError(self.path, 'its display matrix is not one of right angles')
         return shown
-
-
-def _has_idr(packet: bytes, extradata: bytes | None) -> bool:
-    """Whether an H.264 packet holds an IDR slice: a key frame after which nothing refers to what came before."""
-    if not extradata or extradata[0] != 1:  # not in the form of MP4 and Matroska
-        return False
-    width, at = (extradata[4] & 3) + 1, 0
-    while at + width < len(packet):
-        if packet[at + width] & 31 == 5:
-            return True
-        at += width + int.from_bytes(packet[at:at + width], 'big')
-    return False

@@ -5,7 +5,9 @@ from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
 from ..broken import BrokenFileError
+from ..checked_files import Stamp
 from ..decoders import VideoReader, check_decoder, read_frames
+from ..decoders.choice import NEVER
 from ..time_limit import within
 from .sample import opened
 
@@ -17,14 +19,16 @@ class DecodeClips(BaseTransform):
     Args:
         decoder: 'pyav' (any file); or 'decord' or 'torchcodec' where their frames are known to be right: other files go to
             PyAV, and the log says why, once for each reason. Both others show a damaged frame as well as they can, without
-            a word, where PyAV refuses it: use them on lists that ``tools/data/check_videos.py`` has checked.
+            a word, so they read only files of lists that ``tools/data/check_videos.py`` wrote after decoding all frames,
+            as long as neither the list nor the file is changed.
         short_side: pixels that the short side gets while the planes are made RGB, in the place of a
             ``Resize(scale=(-1, short_side))`` behind: mean of the area where it shrinks, bicubic where it enlarges. It saves the
             memory of whole frames, and what smoothing costs elsewhere. It needs 'pyav'. None: the size of the file.
 
     Needs ``frame_inds`` and ``video`` or ``filename``; adds ``imgs``, a list of ``(H, W, 3)`` uint8 RGB arrays, one
     for each of ``frame_inds``, ``original_shape`` (H, W of the file, turned as it is shown) and ``img_shape``; removes
-    ``video``. ``time_limit`` in the results is how many seconds decoding may take.
+    ``video``. Of the results, ``time_limit`` is how many seconds decoding may take, ``checked`` what the file was when it was
+    checked.
 
     Raises:
         ValueError: if there is no such decoder, or an argument does not fit.
@@ -41,7 +45,8 @@ class DecodeClips(BaseTransform):
     def transform(self, results: dict) -> dict:
         video = opened(results)
         del results['video']  # from here on it belongs to the call, which may be left behind
-        images = within(results.get('time_limit'), video.path, self._read_and_close, video, results['frame_inds'])
+        images = within(results.get('time_limit'), video.path, self._read_and_close, video, results['frame_inds'],
+                        results.get('checked', NEVER))
         shapes = {image.shape[:2] for image in images}
         if len(shapes) > 1:
             raise BrokenFileError(video.path, f'the size of its frames changes: {sorted(shapes)}')
@@ -49,10 +54,10 @@ class DecodeClips(BaseTransform):
         results.update(imgs=images, original_shape=shape if self.short_side is None else _as_shown(video, shape), img_shape=shape)
         return results
 
-    def _read_and_close(self, video: VideoReader, indices) -> list:
+    def _read_and_close(self, video: VideoReader, indices, checked: Stamp) -> list:
         try:
             if self.short_side is None:
-                images = read_frames(video, indices, self.decoder)
+                images = read_frames(video, indices, self.decoder, checked)
             else:
                 images = video.frames(indices, self.short_side)
         finally:

@@ -27,11 +27,14 @@ class Backbone(BaseModule):
         token_stride: frames, pixels and pixels per predicted token; with it a clip of pixels tells the token grid.
             ``None`` for a backbone that reads tokens.
         pretraining_only: names (or prefixes) of parameters that only pre-training uses; fine-tuning freezes them.
+        mask_on_host: whether ``forward`` wants its mask on the host, where it was drawn: a backbone that drops tokens must
+            know how many are left, and asking the device would stop it.
     """
     reads: Literal['pixels', 'tokens']
     channels: tuple[int, ...]
     token_stride: tuple[int, int, int] | None = None
     pretraining_only: tuple[str, ...] = ()
+    mask_on_host: bool = False
 
     def __init__(self, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)

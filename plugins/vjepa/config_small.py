@@ -1,0 +1,16 @@
+# V-JEPA, small, on the quickstart's videos (run `bash tools/quickstart.sh` once before):
+#     python tools/train.py plugins/vjepa/config_small.py
+_base_ = ['../videomae/config_small.py']
+custom_imports = dict(imports=['ssvideo', 'plugins.vjepa'])
+
+work_dir = f'{_base_.ROOT}/vjepa'
+model = dict(
+    _delete_=True, type='ssvideo.VJEPA',
+    data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),
+    backbone=dict(_base_.BACKBONE, positions='axes'),
+    maskers=dict(
+        short=dict(type='ssvideo.MultiBlockMasker', num_blocks=8, scale=0.15),
+        long=dict(type='ssvideo.MultiBlockMasker', num_blocks=2, scale=0.7)),
+    predictor=dict(type='ssvideo.MaskTokenDecoder', embed_dims=64, num_layers=2, num_heads=4, positions='axes', embed_bias=True))
+# a run of a thousand steps needs a faster teacher than one of 90,000
+custom_hooks = [dict(type='ssvideo.TeacherHook', momentum=(0.99, 1.0))]
