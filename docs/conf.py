@@ -11,7 +11,7 @@ project = 'ssvideo'
 copyright = 'the authors of ssvideo, Apache-2.0'
 release = version = __version__
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'registered_components', 'repository_files',
-              'plugin_pages']
+              'plugin_pages', 'other_pages']
 exclude_patterns = ['extensions']
 html_theme = 'furo'
 html_title = f'ssvideo {__version__}'

@@ -31,6 +31,7 @@ SMALL, FULL, SLURM = 'run small by a test', 'needs data and GPUs', 'needs Slurm'
 INSTALL, SUITE, LONG = 'installs', 'starts the suite', 'takes longer than a test'
 RULES = [  # what a command begins with, its kind, and the test that runs its tool at small scale; the first rule that fits counts
     (r'(pip|pre-commit) install|python -m pip install|tools/make_venv\.sh', INSTALL, None),
+    (r'(python -m )?pytest --pyargs ssvideo\.contracts', SMALL, 'tests/contracts/test_every_component.py'),
     (r'tools/run_tests\.sh|(python -m )?(pytest|ruff)', SUITE, None),
     (r'python -m sphinx', SMALL, 'tests/repository/test_docs_build.py'),
     (r'tensorboard', INSTALL, None),
@@ -47,7 +48,7 @@ RULES = [  # what a command begins with, its kind, and the test that runs its to
     (r'tools/data/prepare\.py', SMALL, 'tests/tools/test_prepare_sets.py'),
     (r'tools/visualizations/(reconstruct|nearest_copy)\.py', SMALL, 'tests/tools/test_visualizations.py'),
     (r'tools/visualizations/(attention|features|embedding|retrieval|report)\.py', SMALL, 'tests/tools/test_model_pictures.py'),
-    (r'tools/dev/(bevt_ablation|benchmark_token_store|vimpac_throughput)\.py', LONG, None),
+    (r'tools/dev/bevt_ablation\.py', LONG, None),
 ]
 
 
@@ -58,14 +59,19 @@ def started(tmp_path_factory) -> dict[str, list[Started]]:
 
 
 def kind_of(command: Started) -> tuple[str, str | None]:
-    """Kind and test of a command: by the first rule that fits, else by the test that is named after its tool."""
+    """Kind and test of a command: by the first rule that fits, else by the test of its tool, best one that has its name."""
     for pattern, kind, test in RULES:
         if re.match(pattern, str(command)):
             return kind, test
-    test = f'tests/tools/test_{Path(command.program).stem}.py'
-    if command.program.endswith('.py') and (ROOT / test).exists():
-        return SMALL, test
-    raise AssertionError(f'no rule for "{command}": give it one in RULES, or its tool a {test}')
+    stem = Path(command.program).stem
+    own = ROOT / f'tests/tools/test_{stem}.py'
+    tests = [path for path in (own, *sorted(own.parent.glob('test_*.py')))
+             if path.exists() and re.search(rf'\b{stem}\b', path.read_text())]
+    if command.program.endswith('.py') and tests:
+        return SMALL, str(tests[0].relative_to(ROOT))
+    if command.program.startswith('tools/dev/') and (ROOT / command.program).exists():
+        return LONG, None  # that is what the folder is for
+    raise AssertionError(f'no rule for "{command}": give it one in RULES, or its tool a tests/tools/test_{stem}.py')
 
 
 def parsed(command: Started, only: bool = False) -> argparse.Namespace:
