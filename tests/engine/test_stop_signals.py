@@ -25,8 +25,8 @@ with stop_signals.StopSignals() as signals:
 
 
 def start():
-    process = subprocess.Popen([sys.executable, '-c', PROGRAM], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    process = subprocess.Popen([sys.executable, '-c', PROGRAM], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True, start_new_session=True)
     ready = [process.stdout.readline().split() for _ in range(2)]
     return process, next(int(words[1]) for words in ready if words[1] != '0')
 
