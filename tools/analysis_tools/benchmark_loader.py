@@ -3,7 +3,7 @@
 The loader is the config's own, with its pipeline, batches and random draws. Two tables:
 
 1. One process, stage by stage: choosing frames (which opens the file), decoding, every further transform, collating,
-   handing a batch from a worker to the main process, stacking and copying it to the device.
+   handing a batch from a worker to the main process, receiving, stacking and copying it to the device.
 2. The whole loader against the bare decoder (the same draws opened, chosen and decoded, and nothing else done), both with
    the same workers, in turn, so that other work on the machine falls on both alike; the ratio is the median over the rounds.
 
@@ -33,6 +33,8 @@ from rich.table import Table  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from ssvideo.datasets import collate_clips  # noqa: E402
+from ssvideo.datasets.collate_clips import Sender, receive  # noqa: E402
 from ssvideo.datasets.transforms import DecodeClips, LoadImage  # noqa: E402
 from ssvideo.engine.launch import check_names  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
@@ -79,6 +81,17 @@ def loader_config(cfg: Config, stream: str | None, source: str | None) -> tuple[
     return stream, config
 
 
+def check_batches(loader: DataLoader) -> None:
+    """See that a loader gives any batch.
+
+    Raises:
+        ValueError: if it gives none.
+    """
+    if not len(loader):
+        raise ValueError(f'the list has {len(loader.dataset)} entries, fewer than a batch of {loader.batch_size}, and the loader '
+                         'has drop_last=True, so that it gives nothing: use a longer list, or a smaller batch_size')
+
+
 # ------------------------------------------------------------------------------------------------------------- one process
 
 class Timed:
@@ -105,6 +118,7 @@ def stages(loader: DataLoader, preprocessor, device: torch.device, num_batches: 
     dataset.transforms = [Timed(transform) for transform in getattr(dataset, 'transforms', [])]
     collating = sending = copying = whole = 0.0
     batches = _batches(loader)
+    sender = Sender() if getattr(loader.collate_fn, 'func', loader.collate_fn) is collate_clips else None
     for number in tqdm(range(-1, num_batches), desc='one process'):
         if not number:  # the one before was to warm up
             collating = sending = copying = whole = 0.0
@@ -115,14 +129,14 @@ def stages(loader: DataLoader, preprocessor, device: torch.device, num_batches: 
         loaded = time.perf_counter()
         batch = loader.collate_fn(items)
         collated = time.perf_counter()
-        sent = _to_shared_memory(items)
-        copied = _timed_copy(preprocessor, batch, device)
+        sent, received = _sent(batch, sender)
+        copied = received + _timed_copy(preprocessor, batch, device)
         whole, collating = whole + loaded - start, collating + collated - loaded
         sending, copying = sending + sent, copying + copied
     num_clips = len(items[0].get('inputs', items[0].get('tokens')))
     found = {f'{number} {_name(timed.transform)}': timed.seconds for number, timed in enumerate(dataset.transforms, 1)}
     found['rest of the data set'] = whole - sum(found.values())
-    found |= {'collate': collating, 'hand over to the main process': sending, f'stack, copy to {device}': copying}
+    found |= {'collate': collating, 'hand over to the main process': sending, f'receive, stack, copy to {device}': copying}
     total = num_batches * loader.batch_size * num_clips
     return {name: seconds / total for name, seconds in found.items()}, len(found) - 1, num_clips
 
@@ -137,13 +151,19 @@ def _batches(loader: DataLoader) -> Iterator[list]:
         yield from loader.batch_sampler
 
 
-def _to_shared_memory(items: list[Mapping]) -> float:
-    """Seconds to copy what a worker hands over; copies are sent, so that the next stage finds the batch as it was."""
-    tensors = [value.clone() for item in items for value in item.values() if isinstance(value, torch.Tensor)]
+def _sent(batch: Mapping, sender: Sender | None) -> tuple[float, float]:
+    """Seconds that a worker takes to hand a batch over, and the main process to copy it out of the worker's buffers.
+
+    Without a ``sender`` a worker shares fresh copies, which the main process then uses as they are.
+    """
+    tensors = [[value.clone() for value in values] for values in batch.values() if isinstance(values[0], torch.Tensor)]
     start = time.perf_counter()
-    for tensor in tensors:
-        tensor.share_memory_()
-    return time.perf_counter() - start
+    handed = [sender.send(values) if sender else [value.share_memory_() for value in values] for values in tensors]
+    sent = time.perf_counter()
+    if sender:
+        for values in handed:
+            receive(values)
+    return sent - start, time.perf_counter() - sent
 
 
 def _timed_copy(preprocessor, batch, device: torch.device) -> float:
@@ -265,6 +285,7 @@ def main(argv: list[str] | None = None) -> None:
         configured = config.num_workers
         config.pop('prefetch_factor', None)
         loader = Runner.build_dataloader(dict(config, num_workers=0, persistent_workers=False), seed=0)
+        check_batches(loader)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f'error: {error}')
     preprocessor = MODELS.build(cfg.model.get('data_preprocessor') or dict(type='ssvideo.ClipPreprocessor')).to(device)
