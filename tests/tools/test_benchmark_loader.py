@@ -69,6 +69,12 @@ def test_benchmark_loader__shares_are_of_what_a_worker_does():
                     ('main process: copy', '500.00', '')]
 
 
+def test_benchmark_loader__ratios_are_of_rounds():
+    costs = [(tool.Cost(0.08, 0.06), tool.Cost(0.1, 0.08)), (tool.Cost(0.09, 0.06), tool.Cost(0.1, 0.06)),
+             (tool.Cost(0.2, 0.06), tool.Cost(0.1, 0.1))]
+    assert tool.compared_row(2, costs, 3) == ('2', '33.33', '30', '90.0%', '80% to 200%', '75.0%')
+
+
 def test_benchmark_loader__the_bare_decoder_does_nothing_behind_decoding(config, tmp_path):
     cfg = tool.Config.fromfile(config)
     _, loader = tool.loader_config(cfg, None, str(tmp_path / 'videos'))

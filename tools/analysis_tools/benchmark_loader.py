@@ -5,7 +5,8 @@ The loader is the config's own, with its pipeline, batches and random draws. Two
 1. One process, stage by stage: choosing frames (which opens the file), decoding, every further transform, collating,
    handing a batch from a worker to the main process, receiving, stacking and copying it to the device.
 2. The whole loader against the bare decoder (the same draws opened, chosen and decoded, and nothing else done), both with
-   the same workers, in turn, so that other work on the machine falls on both alike; the ratio is the median over the rounds.
+   the same workers, in turn, so that other work on the machine falls on both alike; the ratio is the median over the rounds,
+   whose range shows how noisy the machine is. The last column is the same ratio of processor time, which other work changes less.
 
 With ``--gpu-rate R``, the clips that the GPU of one process trains on in a second, it says how many workers that takes.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import os
 import statistics
 import sys
 import time
@@ -203,17 +205,35 @@ def decodes(dataset) -> bool:
     return any(isinstance(transform, READERS) for transform in getattr(dataset, 'transforms', []))
 
 
-def rate(loader: DataLoader, dataset, num_workers: int, num_batches: int) -> float:
-    """Entries a second, once the workers are at work."""
+@dataclass(frozen=True)
+class Cost:
+    """Of loading entries: seconds that pass, and seconds of processors, for one."""
+    passing: float
+    processor: float
+
+
+def cost(loader: DataLoader, dataset, num_workers: int, num_batches: int) -> Cost:
+    """What an entry costs, once the workers are at work; processor time is the workers' and this process's."""
     fresh = DataLoader(dataset, batch_sampler=_Repeated(loader.batch_sampler), num_workers=num_workers,
                        collate_fn=loader.collate_fn if dataset is loader.dataset else None)
     batches = iter(fresh)
     for _ in range(max(num_workers, 1)):  # the workers start, and meet their first files
         next(batches)
-    start = time.perf_counter()
+    processes = [os.getpid(), *(worker.pid for worker in getattr(batches, '_workers', ()))]
+    start, used = time.perf_counter(), _processor_time(processes)
     for _ in range(num_batches):
         next(batches)
-    return num_batches * loader.batch_size / (time.perf_counter() - start)
+    num = num_batches * loader.batch_size
+    return Cost((time.perf_counter() - start) / num, (_processor_time(processes) - used) / num)
+
+
+def _processor_time(processes: list[int]) -> float:
+    """Seconds, in ticks of about 10 ms; NaN where the system has no ``/proc``."""
+    try:
+        fields = [Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split() for pid in processes]
+    except FileNotFoundError:
+        return math.nan
+    return sum(int(user) + int(system) for *_, user, system in (field[:13] for field in fields)) / os.sysconf('SC_CLK_TCK')
 
 
 @dataclass
@@ -226,13 +246,22 @@ class _Repeated:
             yield from self.batches
 
 
-def compare(loader: DataLoader, num_workers: int, num_batches: int, rounds: int) -> tuple[float, float, float]:
-    """Entries a second of the bare decoder and of the loader, and the ratio of the second to the first, as medians."""
-    bare, whole = [], []
+def compare(loader: DataLoader, num_workers: int, num_batches: int, rounds: int) -> list[tuple[Cost, Cost]]:
+    """What an entry costs the bare decoder and the whole loader, which take turns, in each round."""
+    costs = []
     for _ in tqdm(range(rounds), desc=f'{num_workers} workers'):
-        bare.append(rate(loader, BareDecoder(loader.dataset), num_workers, num_batches))
-        whole.append(rate(loader, loader.dataset, num_workers, num_batches))
-    return statistics.median(bare), statistics.median(whole), statistics.median(w / b for b, w in zip(bare, whole))
+        bare = cost(loader, BareDecoder(loader.dataset), num_workers, num_batches)
+        costs.append((bare, cost(loader, loader.dataset, num_workers, num_batches)))
+    return costs
+
+
+def compared_row(num_workers: int, costs: list[tuple[Cost, Cost]], num_clips: int) -> tuple[str, ...]:
+    """A row of the second table: clips a second, the ratio, its range over the rounds, and that of processor time."""
+    bare, whole = (num_clips / statistics.median(pair[i].passing for pair in costs) for i in (0, 1))
+    ratios = [bare.passing / whole.passing for bare, whole in costs]
+    processor = statistics.median(bare.processor / whole.processor for bare, whole in costs)
+    return (str(num_workers), f'{bare:.4g}', f'{whole:.4g}', f'{statistics.median(ratios):.1%}',
+            f'{min(ratios):.0%} to {max(ratios):.0%}', f'{processor:.1%}')
 
 
 # ------------------------------------------------------------------------------------------------------------------ tables
@@ -297,10 +326,9 @@ def main(argv: list[str] | None = None) -> None:
     if decodes(loader.dataset):
         rows = []
         for num_workers in args.workers:
-            bare, whole, ratio = compare(loader, num_workers, num_batches, args.rounds)
-            rows.append((str(num_workers), f'{bare * num_clips:.4g}', f'{whole * num_clips:.4g}', f'{ratio:.1%}'))
+            rows.append(compared_row(num_workers, compare(loader, num_workers, num_batches, args.rounds), num_clips))
         title = f'{what}: clips/s, {args.rounds} rounds'
-        texts.append(shown(title, ('workers', 'bare decoder', 'whole loader', 'ratio'), rows))
+        texts.append(shown(title, ('workers', 'bare decoder', 'whole loader', 'ratio', 'in rounds', 'processor time'), rows))
     if args.gpu_rate:
         texts.append(verdict(args.gpu_rate, per_worker, configured) + '\n')
         print(texts[-1])
