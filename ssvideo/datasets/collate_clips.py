@@ -77,6 +77,8 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:  # the number is another user's process by now
+        pass
     return True
 
 
