@@ -12,10 +12,9 @@ import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import init_dist
 from mmengine.runner import Runner
-from mmengine.utils import import_modules_from_strings
 
 from .. import registry as ours
-from ..utils.plugins import import_plugin, plugin_argument, use_plugins
+from ..utils.plugins import config_with_plugins, plugin_argument, use_plugins
 from .auto_accumulation import keep_global_batch
 from .hooks.stop import StopHook
 from .restarts import go_on
@@ -59,14 +58,8 @@ def given_config(path: str, options: Mapping, plugins: Sequence[str] = ()) -> Co
         ValueError: for a component of ours that is written without ``ssvideo.``, or a plugin that cannot be imported.
     """
     use_plugins(plugins)
-    cfg = Config.fromfile(path, import_custom_modules=False)
+    cfg = config_with_plugins(path)
     cfg.merge_from_dict(dict(options))
-    wanted = cfg.get('custom_imports') or {}
-    if wanted.get('allow_failed_imports'):
-        import_modules_from_strings(**wanted)
-    else:
-        for name in [wanted['imports']] if isinstance(wanted.get('imports'), str) else wanted.get('imports', []):
-            import_plugin(name)
     check_names(cfg)
     return cfg
 

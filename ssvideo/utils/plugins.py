@@ -25,6 +25,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
+from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
+
 GROUP = 'ssvideo.plugins'
 """Group of the entry points."""
 VARIABLE = 'SSVIDEO_PLUGINS'
@@ -171,6 +174,23 @@ def import_plugin(name: str, plugin: Plugin | None = None) -> ModuleType:
     if plugin is not None:
         _loaded.setdefault(name, plugin)
     return module
+
+
+def config_with_plugins(path: str | Path) -> Config:
+    """A config with what its ``custom_imports`` name imported; mmengine's own way hides why a module cannot be.
+
+    Raises:
+        PluginError: if one cannot be imported, or registers a name that exists.
+    """
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    wanted = cfg.get('custom_imports') or {}
+    if wanted.get('allow_failed_imports'):
+        import_modules_from_strings(**wanted)
+    else:
+        names = wanted.get('imports') or []
+        for name in [names] if isinstance(names, str) else names:
+            import_plugin(name)
+    return cfg
 
 
 def _explained(error: Exception, plugin: Plugin) -> PluginError:
