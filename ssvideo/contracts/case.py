@@ -107,11 +107,12 @@ def without_gradient(module: nn.Module, but: Sequence[str] = ()) -> list[str]:
 
 
 def shifted(module: nn.Module) -> nn.Module:
-    """A copy whose weights are all others."""
-    other = copy.deepcopy(module)
+    """A copy whose weights are others; those that are not saved, as they have a file of their own, stay."""
+    other, saved = copy.deepcopy(module), module.state_dict()
     with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.add_(1.0)
+        for name, parameter in other.named_parameters():
+            if name in saved:
+                parameter.add_(1.0)
     return other
 
 

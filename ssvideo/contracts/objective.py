@@ -20,6 +20,7 @@ from .case import (
     on_meta,
     refuses_a_misspelt_argument,
     run_checks,
+    shifted,
     without_gradient,
 )
 from .two_processes import train_in_two_processes
@@ -146,10 +147,7 @@ def works_under_autocast(case: ObjectiveCase) -> None:
 
 def is_carried_by_its_state_dict(case: ObjectiveCase) -> None:
     """A state dict carries the whole objective: loaded into another, it gives the same loss."""
-    other = case.fresh()
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.add_(1.0)
+    other = shifted(case.part)
     other.load_state_dict(case.part.state_dict())
     losses = []
     for objective in (case.fresh(), other):
