@@ -35,15 +35,20 @@ class ObjectiveCase(Case):
         arguments: see :class:`Case`.
         features: of a backbone.
         masked: targets, with something masked.
+        streams: features and targets of further streams, for an objective some parameters of which serve one stream only.
     """
     part: Objective
     features: Features = None
     masked: MaskedTokens = None
+    streams: tuple[tuple[Features, MaskedTokens], ...] = ()
 
     def leaves(self, device: str = 'cpu') -> Features:
         """The features as tensors that a gradient can reach."""
-        maps = tuple(found.detach().to(device).requires_grad_() for found in self.features.maps)
-        return Features(maps=maps, summary=self.features.summary.detach().to(device).requires_grad_())
+        return _leaves(self.features, device)
+
+    def all_streams(self) -> list[tuple[Features, MaskedTokens]]:
+        """Features that a gradient can reach, and targets, of every stream."""
+        return [(_leaves(features), masked) for features, masked in ((self.features, self.masked), *self.streams)]
 
     def terms(self, objective: Objective | None = None, masked: MaskedTokens | None = None) -> dict[str, Tensor]:
         """What an objective returns in training mode, a copy by default."""
@@ -69,18 +74,18 @@ def names_its_metrics(case: ObjectiveCase) -> None:
 
 def gives_every_parameter_a_gradient(case: ObjectiveCase) -> None:
     """Gradients reach every trainable parameter of the objective, and the features."""
-    objective, features = case.fresh().train(), case.leaves()
-    objective(features, case.masked)['loss'].backward()
+    objective, streams = case.fresh().train(), case.all_streams()
+    ObjectiveStep(objective)(*streams).backward()
     without = without_gradient(objective)
     assert not without, f'None reached {without}: use them, or leave them out, for DDP waits for each.'
-    assert any(found.grad is not None for found in (*features.maps, features.summary)), 'None reached the features.'
+    for features, _ in streams:
+        assert any(found.grad is not None for found in (*features.maps, features.summary)), 'None reached the features.'
 
 
 def keeps_the_graph_where_nothing_is_masked(case: ObjectiveCase) -> None:
     """Where nothing is masked the loss is a zero that keeps the graph, never NaN: no parameter is left waiting."""
-    objective = case.fresh()
-    nothing = replace(case.masked, mask=torch.zeros_like(case.masked.mask), positions=case.masked.positions[:0])
-    loss = case.terms(objective, nothing)['loss']
+    objective = case.fresh().train()
+    loss = ObjectiveStep(objective)(*((features, _nothing(masked)) for features, masked in case.all_streams()))
     assert torch.isfinite(loss), f'It is {loss}: an empty mean is NaN, divide the sum by max(number, 1).'
     assert loss.requires_grad, 'It does not keep the graph: sum the empty logits, for instance.'
     loss.backward()
@@ -141,7 +146,8 @@ def works_under_autocast(case: ObjectiveCase) -> None:
         loss = case.terms(objective)['loss']
     loss.backward()
     assert torch.isfinite(loss), f'The loss is {loss}.'
-    bad = [name for name, parameter in objective.named_parameters() if not torch.isfinite(parameter.grad).all()]
+    bad = [name for name, parameter in objective.named_parameters()
+           if parameter.grad is not None and not torch.isfinite(parameter.grad).all()]
     assert not bad, f'The gradients of {bad} are not finite.'
 
 
@@ -169,12 +175,13 @@ def compiles_to_one_graph(case: ObjectiveCase) -> None:
 
 def trains_in_two_processes(case: ObjectiveCase) -> None:
     """Two processes agree on the gradients, also where one of them has nothing masked."""
-    nothing = replace(case.masked, mask=torch.zeros_like(case.masked.mask), positions=case.masked.positions[:0])
-    train_in_two_processes(ObjectiveStep(case.fresh().train()), [(case.leaves(), masked) for masked in (case.masked, nothing)])
+    streams = case.all_streams()
+    train_in_two_processes(ObjectiveStep(case.fresh().train()),
+                           [streams, [(features, _nothing(masked)) for features, masked in streams]])
 
 
 class ObjectiveStep(nn.Module):
-    """The loss alone.
+    """The loss of all streams together.
 
     Args:
         objective: the objective.
@@ -184,9 +191,18 @@ class ObjectiveStep(nn.Module):
         super().__init__()
         self.objective = objective
 
-    def forward(self, features: Features, masked: MaskedTokens) -> Tensor:
+    def forward(self, *streams: tuple[Features, MaskedTokens]) -> Tensor:
         """0-d."""
-        return self.objective(features, masked)['loss']
+        return sum(self.objective(features, masked)['loss'] for features, masked in streams)
+
+
+def _leaves(features: Features, device: str = 'cpu') -> Features:
+    maps = tuple(found.detach().to(device).requires_grad_() for found in features.maps)
+    return Features(maps=maps, summary=features.summary.detach().to(device).requires_grad_())
+
+
+def _nothing(masked: MaskedTokens) -> MaskedTokens:
+    return replace(masked, mask=torch.zeros_like(masked.mask), positions=masked.positions[:0])
 
 
 OBJECTIVE_CHECKS = (returns_a_loss_and_metrics, names_its_metrics, gives_every_parameter_a_gradient,

@@ -20,6 +20,7 @@ from ..models.objectives import Objective
 from ..models.pretrainer import Pretrainer
 from ..models.tokenizers import Tokenizer
 from ..registry import MODELS
+from ..structures import Clips, Features, MaskedTokens
 from ..utils.plugins import config_with_plugins, import_plugin
 from .backbone import BACKBONE_KIT, BackboneCase
 from .case import Case, Check
@@ -159,14 +160,19 @@ def _parts_of_pretrainer(model: Pretrainer, batch: dict) -> Iterator[Subject]:
     targets = model.tokenize(stream, clips[stream], mask, everywhere=True)
     inputs = clips[stream].pixels if model.backbone.reads == 'pixels' else targets[model.default_target].tokens
     yield Subject('backbone', BackboneCase(model.backbone, inputs=inputs, grid=model.token_grid(clips[stream])))
-    for stream in clips:
-        mask = model.draw_mask(stream, clips[stream])
-        targets = model.tokenize(stream, clips[stream], mask, everywhere=True)
-        features = model.encode(stream, clips[stream], targets, mask)
-        for name, objective in model.objectives_of(stream):
-            masked = targets[objective.target or model.default_target]
-            case = ObjectiveCase(objective, features=features[objective.inputs], masked=masked)
-            yield Subject(f'objectives.{name} on {stream}', case)
+    given = {stream: _given_to_objectives(model, stream, clips[stream]) for stream in clips}
+    for name, objective in model.objectives.items():
+        (features, masked), *others = [found[name] for found in given.values() if name in found]
+        case = ObjectiveCase(objective, features=features, masked=masked, streams=tuple(others))
+        yield Subject(f'objectives.{name}', case)
+
+
+def _given_to_objectives(model: Pretrainer, stream: str, clips: Clips) -> dict[str, tuple[Features, MaskedTokens]]:
+    mask = model.draw_mask(stream, clips)
+    targets = model.tokenize(stream, clips, mask, everywhere=True)
+    features = model.encode(stream, clips, targets, mask)
+    return {name: (features[objective.inputs], targets[objective.target or model.default_target])
+            for name, objective in model.objectives_of(stream)}
 
 
 def _parts(model: nn.Module) -> Iterator[Subject]:

@@ -37,13 +37,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_component__fulfils_its_contract(name: str, case: Case, check: Check) -> None:
     says = f'{name}, a {type(case.part).__name__}. The contract: {sentence_of(check)}'
+    found = None
     try:
         check(case)
     except AssertionError as error:
-        pytest.fail(f'{says}\nFound: {error}', pytrace=False)
+        found = str(error)
     except Exception as error:
-        frames = ''.join(traceback.format_list(outside(error)))
-        pytest.fail(f'{says}\nFound: it fails with {type(error).__name__}: {error}\n{frames}', pytrace=False)
+        found = f'it fails with {type(error).__name__}: {error}\n{"".join(traceback.format_list(outside(error)))}'
+    if found is not None:
+        pytest.fail(f'{says}\nFound: {found}', pytrace=False)
 
 
 def outside(error: Exception) -> list[traceback.FrameSummary]:
