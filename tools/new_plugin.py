@@ -122,8 +122,10 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
     shown = _shown(out)
-    print(f'python -m pytest {shown}\npytest --pyargs ssvideo.contracts --component {shown}/config.py --plugin {shown}\n'
-          f'python tools/train.py {shown}/config.py --plugin {shown}\nThe plugin is in {shown}; above is how to test, check and train it')
+    print(f'python -m pytest {shown}\n'
+          f'pytest --pyargs ssvideo.contracts --component {shown}/config.py --plugin {shown}\n'
+          f'python tools/train.py {shown}/config.py --plugin {shown}\n'
+          f'The plugin is in {shown}; the lines above test, check and train it')
 
 
 if __name__ == '__main__':

@@ -53,6 +53,9 @@ def run_checks(checks: Sequence[Check], case: Case) -> None:
             check(case)
         except AssertionError as error:
             raise AssertionError(f'{type(case.part).__name__}: {sentence_of(check)} {error}') from error
+        except Exception as error:
+            raise AssertionError(f'{type(case.part).__name__}: {sentence_of(check)} It fails with {type(error).__name__}: '
+                                 f'{error}') from error
 
 
 # ---------------------------------------------------------------------------------------------- checks of every kind
