@@ -29,10 +29,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         found = [(word, subject) for word in words for subject in subjects_of(word)]
     except (ValueError, FileNotFoundError) as error:
         raise pytest.Collector.CollectError(f'{type(error).__name__}: {error}') from error
-    cases = [pytest.param(subject.name, subject.case, check, id=f'{Path(word).stem if word.endswith(".py") else word}'
-                          f'{f"-{subject.name}" if word.endswith(".py") else ""}-{check.__name__}'.replace(' ', '-'))
+    cases = [pytest.param(subject.name, subject.case, check, id=f'{_shown(word, subject.name)}-{check.__name__}')
              for word, subject in found for check in subject.checks]
     metafunc.parametrize(('name', 'case', 'check'), cases)
+
+
+def _shown(word: str, name: str) -> str:
+    path = Path(word).absolute()
+    return f'{path.parent.name}/{path.stem}-{name}' if word.endswith('.py') else word
 
 
 def test_component__fulfils_its_contract(name: str, case: Case, check: Check) -> None:

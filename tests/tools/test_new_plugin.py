@@ -59,8 +59,8 @@ def test_new_plugin__writes_whole_folders_and_over_nothing(tmp_path, monkeypatch
     text = (tmp_path / 'plugins/patch_order/patch_order.py').read_text()
     assert 'class PatchOrder(Masker)' in text and 'MyPlugin' not in text
     for name, fault in [('patch_order', 'exists; nothing was written'), ('tube_masker', 'the class TubeMasker exists'),
-                        ('json', 'json is a module that Python finds in'), ('PatchOrder', 'small letters'), ('class', 'small letters'),
-                        ('2d_order', 'small letters')]:
+                        ('json', 'json is a module that Python finds in'), ('PatchOrder', 'small letters'),
+                        ('class', 'small letters'), ('2d_order', 'small letters')]:
         with pytest.raises(SystemExit, match=fault):
             tool.main([name, '--kind', 'masker'])
     assert [path.name for path in (tmp_path / 'plugins').iterdir()] == ['patch_order'], 'whole or absent'

@@ -20,7 +20,7 @@ class MyPlugin(Objective):
     """A norm and a linear layer on the backbone's last map score all ids; the targets are smoothed.
 
     Args:
-        backbone: its ``channels`` are read.
+        backbone: its ``channels`` are read, and its final norm is shared where it has one.
         tokenizer: its ``vocab_size`` is read.
         label_smoothing: share of the target that is spread over all ids, in [0, 1).
         target: see :class:`~ssvideo.models.objectives.Objective`.
@@ -41,7 +41,8 @@ class MyPlugin(Objective):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'MyPlugin: label_smoothing must lie in [0, 1), got {label_smoothing}')
         self.label_smoothing = label_smoothing
-        self.norm = nn.LayerNorm(backbone.channels[-1])
+        shared = getattr(backbone, 'norm', None)  # nothing else here would train it
+        self.norm = shared if isinstance(shared, nn.LayerNorm) else nn.LayerNorm(backbone.channels[-1])
         self.classifier = nn.Linear(backbone.channels[-1], tokenizer.vocab_size)
 
     def logits(self, features: Features, masked: MaskedTokens) -> Tensor:
