@@ -64,7 +64,7 @@ class Registry(root.Registry):
         Raises:
             ValueError: for a name that exists, and ``force`` is not set.
         """
-        if not module.__module__.startswith('ssvideo.'):
+        if not getattr(module, '__module__', '').startswith('ssvideo.'):
             super().import_from_location()
         for name in [module_name or module.__name__] if not isinstance(module_name, list) else module_name:
             if name in self._module_dict and not force:
