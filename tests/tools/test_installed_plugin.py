@@ -40,7 +40,7 @@ train_dataloader = dict(video=dict(
     batch_size=2, num_workers=0, sampler=dict(type='ssvideo.DrawSampler', shuffle=True, num_draws=4),
     dataset=dict(type='ssvideo.TokenClips', store='store', clip_len=3)))
 train_cfg = dict(type='ssvideo.StreamTrainLoop', max_epochs=1)
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(bypass_duplicate=True, norm_decay_mult=0.0))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(bypass_duplicate=True))
 default_hooks = dict(logger=dict(interval=1))
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])
 """
