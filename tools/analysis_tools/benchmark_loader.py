@@ -38,9 +38,10 @@ from tqdm import tqdm  # noqa: E402
 from ssvideo.datasets import collate_clips  # noqa: E402
 from ssvideo.datasets.collate_clips import Sender, receive  # noqa: E402
 from ssvideo.datasets.transforms import DecodeClips, LoadImage  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 
 READERS = (DecodeClips, LoadImage)
 
@@ -58,6 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, help='also write the tables to this file, in markdown')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
+    plugin_argument(parser)
     args = parser.parse_args(argv)
     if min(args.items, args.rounds) < 1 or min(args.workers) < 0 or (args.gpu_rate is not None and args.gpu_rate <= 0):
         parser.error('--items, --rounds and --gpu-rate must be positive, --workers not negative; got '
@@ -304,11 +306,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(1)  # as in a worker
     cv2.setNumThreads(0)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
     device = torch.device(args.device)
     try:
-        check_names(cfg)
+        cfg = given_config(args.config, args.cfg_options, args.plugin)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         stream, config = loader_config(cfg, args.stream, args.source)
         configured = config.num_workers
