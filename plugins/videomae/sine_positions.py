@@ -14,7 +14,7 @@ KINDS = ('flat', 'axes')
 BASE = 10000  # arXiv:1706.03762, Sec. 3.5
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.disable
 def sine_positions(kind: Kind, grid: Grid, dims: int, device: torch.device) -> Tensor:
     """Sines and cosines of the places of a grid, made once for each grid.
 
