@@ -198,3 +198,9 @@ def test_vimpac__reads_and_predicts_fsq_ids(name, tmp_path):
     total, _ = model.parse_losses(model(batch, mode='loss'))
     total.backward()
     assert total.isfinite() and not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_load_tokenizer__a_file_of_a_plugin_that_is_not_loaded_says_so(checkpoint, monkeypatch):
+    monkeypatch.delitem(MODELS.module_dict, 'FsqTokenizer')
+    with pytest.raises(ValueError, match=f"not a tokenizer file that is known here.*format='{FORMAT}'.*load the plugin"):
+        load_tokenizer(checkpoint)
