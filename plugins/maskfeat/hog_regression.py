@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ssvideo.models.backbones import Backbone
 from ssvideo.models.objectives import Objective
 from ssvideo.models.objectives.masked_prediction import gather_positions
+from ssvideo.models.objectives.shared_norm import shared_norm
 from ssvideo.models.tokenizers import Tokenizer
 from ssvideo.registry import MODELS
 from ssvideo.structures import Features, MaskedTokens
@@ -45,10 +46,7 @@ class HogRegression(Objective):
                              f'got {type(tokenizer).__name__}')
         self.decoder = MODELS.build(decoder, default_args=dict(channels=backbone.channels))
         dims = self.decoder.out_channels
-        self.norm = getattr(backbone, 'norm', None)
-        if getattr(self.norm, 'normalized_shape', None) != (dims,):
-            raise ValueError(f'HogRegression shares the final norm of the backbone, but {type(backbone).__name__}.norm is '
-                             f'{self.norm} and the decoder makes {dims} channels')
+        self.norm = shared_norm('HogRegression', backbone, dims)
         self.head = nn.Linear(dims, tokenizer.target_dims)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

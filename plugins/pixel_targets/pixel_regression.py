@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ssvideo.models.backbones import Backbone
 from ssvideo.models.objectives import Objective
 from ssvideo.models.objectives.masked_prediction import gather_positions
+from ssvideo.models.objectives.shared_norm import shared_norm
 from ssvideo.models.tokenizers import Tokenizer
 from ssvideo.registry import MODELS
 from ssvideo.structures import Features, MaskedTokens
@@ -24,7 +25,7 @@ class PixelRegression(Objective):
         loss_weight: factor of the loss.
 
     Raises:
-        ValueError: if the tokenizer makes ids.
+        ValueError: if the tokenizer makes ids, or the backbone has no norm that fits the decoder.
     """
 
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer, *, decoder: dict, target: str | None = None,
@@ -34,7 +35,7 @@ class PixelRegression(Objective):
             raise ValueError('PixelRegression needs a tokenizer with continuous targets, such as ssvideo.PixelTargets; '
                              f'got {type(tokenizer).__name__}')
         self.decoder = MODELS.build(decoder, default_args=dict(channels=backbone.channels))
-        self.norm = backbone.norm
+        self.norm = shared_norm('PixelRegression', backbone, self.decoder.out_channels)
         self.head = nn.Linear(self.decoder.out_channels, tokenizer.target_dims)
 
     def predict(self, features: Features, masked: MaskedTokens) -> Tensor:

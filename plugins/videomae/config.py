@@ -28,7 +28,7 @@ train_dataloader = dict(video=dict(
             dict(type='ssvideo.SampleClips', clip_len=16, frame_interval=4),  # code
             dict(type='ssvideo.DecodeClips'),
             dict(type='Resize', scale=(-1, 256)),  # ours: the code crops from the size that the files have
-            dict(type='MultiScaleCrop', input_size=224, scales=(1, 0.875, 0.75, 0.66)),  # code
+            dict(type='MultiScaleCrop', input_size=224, scales=(1, 0.875, 0.75, 0.66), num_fixed_crops=13),  # code
             dict(type='Resize', scale=(224, 224), keep_ratio=False),
             dict(type='FormatShape', input_format='NCTHW'),
             dict(type='PackActionInputs')])))

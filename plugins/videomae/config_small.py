@@ -5,17 +5,18 @@ custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
 
 load_from = None
 work_dir = f'{_base_.ROOT}/videomae'
-max_epochs = max(1, round(20 * _base_.SCALE))
-BACKBONE = dict(type='ssvideo.VideoViT', patch_size=(2, 8, 8), embed_dims=96, num_layers=4, num_heads=4)
+max_epochs = max(1, round(16 * _base_.SCALE))
+BACKBONE = dict(
+    type='ssvideo.VideoViT', patch_size=(2, 16, 16), embed_dims=96, num_layers=4, num_heads=4, positions='axes')
 model = dict(
     _delete_=True, type='ssvideo.Pretrainer',
     data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),
     backbone=BACKBONE,
-    tokenizer=dict(type='ssvideo.PixelTargets', stride=(2, 8, 8), colours_apart=True),
+    tokenizer=dict(type='ssvideo.PixelTargets', stride=(2, 16, 16), colours_apart=True),
     maskers=dict(video=dict(type='ssvideo.RandomTubeMasker', mask_ratio=0.75)),
     objectives=dict(pixels=dict(
         type='ssvideo.PatchRegression',
-        decoder=dict(type='ssvideo.MaskTokenDecoder', embed_dims=64, num_layers=2, num_heads=4))))
+        decoder=dict(type='ssvideo.MaskTokenDecoder', embed_dims=64, num_layers=2, num_heads=4, positions='axes'))))
 train_dataloader = dict(_delete_=True, video=dict(_base_.train_dataloader.video, batch_size=16))
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(

@@ -32,9 +32,12 @@ class MaskTokenDecoder(BaseModule):
 
     Attributes:
         out_channels: C of the output.
+        fills_hidden: True: it is told what is hidden, and puts something there.
 
     Source: VideoMAE, arXiv:2203.12602, Sec. 3; the same network is V-JEPA's predictor, arXiv:2404.08471, Sec. 3.
     """
+
+    fills_hidden = True
 
     def __init__(self, channels: Sequence[int], embed_dims: int = 384, num_layers: int = 4, num_heads: int = 6,
                  mlp_ratio: float = 4.0, positions: Kind = 'flat', num_mask_tokens: int = 1, embed_bias: bool = False,
@@ -61,8 +64,11 @@ class MaskTokenDecoder(BaseModule):
             ``(N, t, h, w, out_channels)``, normalised.
 
         Raises:
-            ValueError: if ``x`` is not on the grid of ``hidden``.
+            ValueError: if ``x`` is not on the grid of ``hidden``, or the objective calls it as a decoder that is not told.
         """
+        if not isinstance(x, Tensor):
+            raise ValueError('MaskTokenDecoder must be told what is hidden; use an objective that tells it, such as '
+                             'ssvideo.PatchRegression')
         if x.shape[:4] != hidden.shape:
             raise ValueError(f'MaskTokenDecoder: the map is {tuple(x.shape[:4])} (N, t, h, w), the mask {tuple(hidden.shape)}: '
                              'use a backbone whose last map is on the token grid, such as ssvideo.VideoViT')

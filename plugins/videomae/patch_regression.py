@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ssvideo.models.backbones import Backbone
 from ssvideo.models.objectives import Objective
 from ssvideo.models.objectives.masked_prediction import gather_positions
+from ssvideo.models.objectives.shared_norm import shared_norm
 from ssvideo.models.tokenizers import Tokenizer
 from ssvideo.registry import MODELS
 from ssvideo.structures import Features, MaskedTokens
@@ -29,7 +30,8 @@ class PatchRegression(Objective):
         loss_weight: see :class:`Objective`.
 
     Raises:
-        ValueError: if the targets are ids, or the backbone has no final norm of the width of its last map.
+        ValueError: if the targets are ids, the backbone has no final norm of the width of its last map, or the decoder is not
+            told what is hidden.
 
     Source: VideoMAE, arXiv:2203.12602, Sec. 3.
     """
@@ -40,12 +42,11 @@ class PatchRegression(Objective):
         if tokenizer is None or tokenizer.target_dims is None:
             raise ValueError('PatchRegression needs a tokenizer with continuous targets, such as ssvideo.PixelTargets; got '
                              f'{type(tokenizer).__name__}')
-        norm = getattr(backbone, 'norm', None)
-        if not isinstance(norm, nn.LayerNorm) or norm.normalized_shape != backbone.channels[-1:]:
-            raise ValueError(f'PatchRegression shares the final norm of the backbone; {type(backbone).__name__}.norm is {norm}: '
-                             'use one that has it, such as ssvideo.VideoViT')
-        self.norm = norm
+        self.norm = shared_norm('PatchRegression', backbone, backbone.channels[-1])
         self.decoder = MODELS.build(decoder, default_args=dict(channels=backbone.channels))
+        if not getattr(self.decoder, 'fills_hidden', False):
+            raise ValueError('PatchRegression needs a decoder that is told what is hidden, such as ssvideo.MaskTokenDecoder; got '
+                             f'{type(self.decoder).__name__}')
         self.head = nn.Linear(self.decoder.out_channels, tokenizer.target_dims)
         self.head.apply(initialise)
 

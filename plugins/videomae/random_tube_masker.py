@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,6 @@ class RandomTubeMasker(Masker):
         frames, height, width = grid
         cells = height * width
         num_hidden = min(max(1, int(self.mask_ratio * cells)), cells - 1)
-        mask = torch.zeros(cells, dtype=torch.bool)
+        mask = np.zeros(cells, dtype=bool)
         mask[rng.sample(range(cells), num_hidden)] = True
-        return mask.view(1, height, width).repeat(frames, 1, 1)
+        return torch.from_numpy(np.repeat(mask.reshape(1, height, width), frames, axis=0))

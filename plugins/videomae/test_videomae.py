@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from plugins.pixel_targets import PixelTargets
 from plugins.videomae import MaskTokenDecoder, PatchRegression, RandomTubeMasker, VideoViT, sine_positions
 from plugins.videomae.slow_vit import slow_norm, slow_stage
 from ssvideo.contracts import check_backbone, check_masker, check_objective, check_tokenizer
+from ssvideo.datasets.video_list import build_transform
 from ssvideo.engine.launch import check_names
 from ssvideo.engine.layer_decay import number_layers
 from ssvideo.models.maskers import Random3DMasker
@@ -274,13 +276,13 @@ def small_model():
 def test_config_small__learns():
     torch.manual_seed(0)
     model = small_model()
-    cells = torch.randint(256, (4, 3, 4, 8, 8), dtype=torch.uint8)  # an edge in the middle of each patch
-    frames = cells.repeat_interleave(8, 4).repeat_interleave(8, 3).repeat_interleave(2, 2).roll((4, 4), (3, 4))
+    stripes = (torch.arange(64) // 8 % 2 * 200).expand(3, 8, 64, 64)  # two of the clips have them, two their negative
+    frames = torch.stack([stripes, 200 - stripes] * 2).to(torch.uint8) + torch.randint(50, (4, 3, 8, 64, 64), dtype=torch.uint8)
     inputs = model.data_preprocessor(dict(video=dict(inputs=[clip[None] for clip in frames])))['inputs']
     assert inputs['video'].frames.shape == (4, 3, 8, 64, 64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     history = []
-    for _ in range(12):
+    for _ in range(20):
         losses = model(inputs, mode='loss')
         assert losses['video_mask_ratio'] == 0.75
         optimizer.zero_grad()
@@ -289,7 +291,7 @@ def test_config_small__learns():
         history.append(losses['video_pixels_loss'].item())
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
     assert history[0] == pytest.approx(1.2, abs=0.5), 'normalised targets have variance 1'
-    assert history[-1] < 0.9 * history[0]
+    assert history[-1] < 0.6, 'the same for all clips would be 1'
 
 
 def test_config_small__never_asks_the_device():
@@ -301,7 +303,7 @@ def test_config_small__never_asks_the_device():
     for masker in (model.maskers['video'], Random3DMasker(0.5)):  # as many hidden in each clip, and not
         model.maskers['video'] = masker
         mask = model.draw_mask('video', clips)
-        targets = MaskedTokens(torch.empty(*mask.shape, 384, device='meta'), mask.to('meta'),
+        targets = MaskedTokens(torch.empty(*mask.shape, 3 * 2 * 16 * 16, device='meta'), mask.to('meta'),
                                mask.flatten().nonzero().squeeze(1).to('meta'))
         features = model.encode('video', clips, {}, mask)['masked']
         loss = model.objectives['pixels'](features, targets)['loss']
@@ -309,12 +311,17 @@ def test_config_small__never_asks_the_device():
         loss.backward()
 
 
-@pytest.mark.parametrize(('name', 'millions'), [('config.py', 86.2), ('config_finetune_k400.py', 86.2)])
-def test_configs__are_of_the_published_size(name, millions):
+@pytest.mark.parametrize('name', ['config.py', 'config_finetune_k400.py'])
+def test_configs__are_of_the_published_size_and_their_parts_exist(name):
     """VideoMAE's ViT-B, with the classifier's 0.3 M the 87 M of the paper's tables."""
     config = Config.fromfile(HERE / name)
     check_names(config)
     config.model.backbone.pop('init_cfg', None)
     with torch.device('meta'):
         model = MODELS.build(config.model)
-    assert sum(parameter.numel() for parameter in model.backbone.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+    assert sum(parameter.numel() for parameter in model.backbone.parameters()) / 1e6 == pytest.approx(86.2, abs=0.05)
+    init_default_scope('mmaction')
+    for loader in (config.train_dataloader.get('video', config.train_dataloader), config.get('val_dataloader'),
+                   config.get('test_dataloader')):
+        for transform in loader.dataset.pipeline if loader else ():
+            assert build_transform(transform)

@@ -44,8 +44,8 @@ class VisibleTokens:
     def put_back(self, x: Tensor) -> Tensor:
         """``(N, K, C)`` -> ``(N, L, C)``, zero at hidden places."""
         x = x if self.valid is None else x * self.valid.unsqueeze(-1)
-        empty = x.new_zeros(len(x) * self.num_places, x.shape[-1])
-        return empty.index_copy(0, self.rows, x.flatten(0, 1)).view(len(x), self.num_places, -1)
+        empty = x.new_zeros(len(x), self.num_places, x.shape[-1])
+        return empty.scatter(1, self.places.unsqueeze(-1).expand_as(x), x)
 
     def mean(self, x: Tensor) -> Tensor:
         """``(N, K, C)`` -> ``(N, C)``, over the visible tokens of each clip."""

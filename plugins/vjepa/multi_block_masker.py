@@ -60,7 +60,7 @@ class MultiBlockMasker(Masker):
                 break
         else:
             mask[rng.randrange(height), rng.randrange(width)] = False
-        return torch.from_numpy(mask)[None].repeat(frames, 1, 1)
+        return torch.from_numpy(np.repeat(mask[None], frames, axis=0))
 
     def draw_size(self, height: int, width: int, rng: random.Random) -> tuple[int, int]:
         """Rows and columns of the rectangles of one clip, at least 1 and at most the frame's."""

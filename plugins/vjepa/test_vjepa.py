@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 
 from plugins.videomae.slow_vit import slow_norm, slow_stage
 from plugins.vjepa import VJEPA, MultiBlockMasker, TeacherHook
 from ssvideo.apis import load_pretrained
 from ssvideo.contracts import check_masker
+from ssvideo.datasets.video_list import build_transform
 from ssvideo.engine.launch import check_names
 from ssvideo.models.frozen_encoder import FrozenEncoder
 from ssvideo.registry import MODELS
@@ -258,13 +261,39 @@ def test_config_small__learns_and_never_asks_the_device():
     assert losses['video_short_relative_error'].is_meta
 
 
-def test_config__is_of_the_published_size():
+def test_config__is_of_the_published_size_and_its_parts_exist():
     """ViT-L; the target encoder's 305 M parameters and the predictor's 22 M."""
     config = Config.fromfile(HERE / 'config.py')
     check_names(config)
+    init_default_scope('mmaction')
+    assert all(build_transform(transform) for transform in config.train_dataloader.video.dataset.pipeline)
     with torch.device('meta'):
         model = MODELS.build(config.model)
     sizes = {name: sum(parameter.numel() for parameter in getattr(model, name).parameters()) / 1e6
              for name in ('backbone', 'student', 'predictor')}
     assert sizes['backbone'] == sizes['student'] == pytest.approx(303.9, abs=1.5)
     assert sizes['predictor'] == pytest.approx(21.7, abs=0.5)
+
+
+def test_config__schedules_follow_the_published_formulas():
+    """Rate and weight decay are cosines of a run 1.25 times as long, of which 300 epochs (here of 3 steps) are done."""
+    init_default_scope('mmaction')
+    config = Config.fromfile(HERE / 'config.py')
+    wrapper = build_optim_wrapper(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2)), config.optim_wrapper)
+    schedules = []
+    for schedule in config.param_scheduler:
+        arguments = {key: value for key, value in schedule.items() if key not in ('type', 'convert_to_iter_based')}
+        schedules.append(PARAM_SCHEDULERS.get(schedule.type).build_iter_from_epoch(
+            optimizer=wrapper, epoch_length=3, **arguments))
+    total, warm_up = 1.25 * 900, 120
+    for step in range(900):
+        weight, norm = wrapper.optimizer.param_groups[0], wrapper.optimizer.param_groups[-1]
+        rate = 1e-6 + (6.25e-4 - 1e-6) * (1 + math.cos(math.pi * (step - warm_up) / (total - warm_up))) / 2
+        if step < warm_up:
+            rate = 2e-4 + (6.25e-4 - 2e-4) * step / (warm_up - 1)
+        assert weight['lr'] == norm['lr'] == pytest.approx(rate, rel=1e-6), step
+        assert weight['weight_decay'] == pytest.approx(0.4 - 0.36 * (1 + math.cos(math.pi * step / total)) / 2, rel=1e-6), step
+        assert norm['weight_decay'] == 0
+        wrapper.step()
+        for schedule in schedules:
+            schedule.step()

@@ -1,10 +1,18 @@
-"""Runs of V-JEPA: resumed ones, the teacher's hook, and what a checkpoint carries."""
+"""Runs of V-JEPA: resumed ones, on two processes, and the teacher's hook."""
+import tempfile
+
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from mmengine.hooks import Hook
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from plugins.vjepa.test_vjepa import CONFIG
+from plugins.vjepa.test_vjepa import CONFIG, random_clips
+from ssvideo.models.maskers import Masker
+from ssvideo.registry import MODELS
+from ssvideo.structures import Clips
 from tests.engine.pretraining_runs import pretraining_run
 
 
@@ -45,7 +53,8 @@ def train(folder, stop=None, resume=False, accumulate=2, hooks=(HOOK,)):
     """Two epochs of four batches."""
     record = Record(stop)
     runner = pretraining_run(
-        folder, interval=2, name=f'{stop}{resume}', model=CONFIG | dict(type='ssvideo.VJEPA'), hooks=(*hooks, record), resume=resume,
+        folder, interval=2, name=f'{stop}{resume}', model=CONFIG | dict(type='ssvideo.VJEPA'), hooks=(*hooks, record),
+        resume=resume,
         train_dataloader=dict(dataset=Noise(), batch_size=4, num_workers=0, sampler=dict(type='ssvideo.DrawSampler')),
         default_hooks=dict(checkpoint=dict(type='ssvideo.CheckpointHook', interval=2, by_epoch=False, max_keep_ckpts=1)),
         optim_wrapper=dict(accumulative_counts=accumulate))
@@ -84,3 +93,48 @@ def test_teacher_hook__refuses_a_model_without_a_teacher(tmp_path):
     runner = pretraining_run(tmp_path, hooks=[dict(type='ssvideo.TeacherHook')])
     with pytest.raises(ValueError, match='has none'):
         runner.train()
+
+
+class LeftHalf(Masker):
+    """Hides the left half, so that all processes mask alike."""
+
+    def sample(self, grid, rng):
+        mask = torch.zeros(grid, dtype=torch.bool)
+        mask[:, :, :grid[2] // 2] = True
+        return mask
+
+
+def steps_of_descent(clips, parallel):
+    """The weights after three steps of plain SGD, in float64."""
+    torch.manual_seed(0)
+    masker = dict(type=LeftHalf)
+    model = MODELS.build(CONFIG | dict(maskers=dict(short=masker, long=masker))).double()
+    trained = DistributedDataParallel(model) if parallel else model
+    optimizer = torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.5)
+    for _ in range(3):
+        losses = trained(dict(video=clips), mode='loss')
+        optimizer.zero_grad()
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        optimizer.step()
+        model.update_teacher(0.5)
+    return model.state_dict()
+
+
+def one_of_two_processes(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    clips = random_clips(4)
+    half = Clips(frames=clips.frames[2 * rank:2 * rank + 2], pixels=clips.pixels[2 * rank:2 * rank + 2])
+    torch.save(steps_of_descent(half, parallel=True), f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
+
+
+def test_two_processes__equal_one_and_wait_for_no_parameter():
+    """Student, predictor and teacher; DDP would complain about a parameter without a gradient in the second step."""
+    expected = steps_of_descent(random_clips(4), parallel=False)
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(one_of_two_processes, args=(folder,), nprocs=2)
+        found = [torch.load(f'{folder}/{rank}.pth', weights_only=True) for rank in range(2)]
+    for one in found:
+        for name, value in expected.items():
+            torch.testing.assert_close(one[name], value, atol=1e-10, rtol=1e-9, msg=lambda m, name=name: f'{name}: {m}')

@@ -186,8 +186,9 @@ class VJEPA(BaseModel):
 
 def _check_backbone(backbone: Backbone) -> None:
     name = type(backbone).__name__
-    if backbone.reads != 'pixels':
-        raise ValueError(f'VJEPA needs a backbone that reads pixels, such as ssvideo.VideoViT; {name} reads {backbone.reads}')
+    if backbone.reads != 'pixels' or backbone.token_stride is None:
+        raise ValueError('VJEPA needs a backbone that reads pixels and states its token_stride, such as ssvideo.VideoViT; '
+                         f'{name} reads {backbone.reads}, token_stride={backbone.token_stride}')
     norm = getattr(backbone, 'norm', None)
     if not isinstance(norm, nn.LayerNorm) or norm.normalized_shape != backbone.channels[-1:]:
         raise ValueError(f'VJEPA needs a backbone with a final norm of its last map; {name}.norm is {norm}')

@@ -34,7 +34,13 @@ from ssvideo.utils.files import write_whole  # noqa: E402
 TOKENS, PIXELS = 'configs/quickstart/finetune_vimpac.py', 'configs/quickstart/finetune_bevt.py'
 METHODS = {  # name: config of the pre-training, and the fine-tuning whose validation says how labelled videos are read
     'VIMPAC': ('configs/quickstart/vimpac.py', TOKENS),
-    'BEVT': ('configs/quickstart/bevt_joint.py', PIXELS)}
+    'BEVT': ('configs/quickstart/bevt_joint.py', PIXELS),
+    'VideoMAE': ('plugins/videomae/config_small.py', PIXELS),
+    'MaskFeat': ('plugins/maskfeat/config_small.py', PIXELS),
+    'MaskFeat, ViT': ('plugins/maskfeat/config_small_vit.py', PIXELS),
+    'V-JEPA': ('plugins/vjepa/config_small.py', PIXELS),
+    'Image features': ('plugins/clip_targets/config_small.py', PIXELS),
+    'VIMPAC on FSQ': ('plugins/fsq_tokenizer/config_small_vimpac.py', TOKENS)}
 NEEDED = ('train.txt', 'finetune.txt', 'val.txt', 'classes.txt', 'tokenizer/tokenizer.safetensors', 'tokens', 'tokens_val')
 TIMED_STEPS = 6
 
@@ -96,6 +102,19 @@ def run(words: list[str], log: Path, env: dict[str, str]) -> float:
     return time.perf_counter() - started
 
 
+def make_fsq(source: Path, env: dict[str, str]) -> None:
+    """Train the FSQ tokenizer and write its stores beside the quickstart's own, where that is not done yet."""
+    folder = 'plugins/fsq_tokenizer/config_small'
+    steps = {
+        'fsq/tokenizer.safetensors': ['tools/train.py', f'{folder}.py', '--work-dir', str(source / 'fsq')],
+        'tokens_fsq': ['tools/extract_tokens.py', f'{folder}_tokens.py', '--out', str(source / 'tokens_fsq')],
+        'tokens_fsq_val': ['tools/extract_tokens.py', f'{folder}_tokens.py', '--out', str(source / 'tokens_fsq_val'),
+                           '--cfg-options', f'dataset.source={source / "val.txt"}']}
+    for result, words in steps.items():
+        if not (source / result).exists():
+            run(words, source / f'{Path(result).parts[0]}.log', env)
+
+
 def pretrain(name: str, folder: Path, seconds: float, env: dict[str, str]) -> dict:
     """Pre-train a method once, where that is not done yet; what it cost."""
     about = folder / 'pretrain.json'
@@ -115,6 +134,9 @@ def evaluate(name: str, folder: Path, args: argparse.Namespace, env: dict[str, s
         trained, reading = (Config.fromfile(REPO / config) for config in METHODS[name])
         reading.model.backbone = trained.model.backbone
         reading.custom_imports = trained.custom_imports
+        if METHODS[name][1] == TOKENS:
+            store = trained.train_dataloader.video.dataset.store
+            reading.train_dataloader.dataset.store, reading.val_dataloader.dataset.store = store, f'{store}_val'
         reading.dump(folder / 'evaluate.py')
         words = ['tools/evaluate_frozen.py', str(folder / 'evaluate.py'), str(folder / 'pretrain' / 'last.pth'),
                  '--train', str(args.quickstart.resolve() / 'finetune.txt'), '--val', str(args.quickstart.resolve() / 'val.txt'),
@@ -131,8 +153,8 @@ def table(found: dict[str, dict], chance: float) -> str:
     head = ('method', *kinds, 'videos/s', 'ms a step', 'peak memory, MiB', 'whole run, s')
     lines = [head, ('---',) * len(head)]
     for name, row in found.items():
-        accuracies = [f'{100 * mean:.1f}' + ('' if std is None else f' ± {100 * std:.1f}') for mean, std in row['accuracy'].values()]
-        cost = row['cost']
+        cost, accuracy = row['cost'], row['accuracy'].values()
+        accuracies = [f'{100 * mean:.1f}' + ('' if std is None else f' ± {100 * std:.1f}') for mean, std in accuracy]
         rate = cost['videos'] / cost['wall_seconds']
         lines.append((name, *accuracies, f'{rate:.1f}', f'{1000 * cost["step_seconds"]:.0f}', f'{cost["memory"] / 2**20:.0f}',
                       f'{cost["wall_seconds"]:.0f}'))
@@ -148,7 +170,9 @@ def main(argv: list[str] | None = None) -> None:
     env = os.environ | dict(PYTHONWARNINGS='ignore', MPLBACKEND='Agg')
     found = {}
     for name in args.methods:
-        folder = out / name.lower().replace(' ', '_').replace('-', '_')
+        if 'FSQ' in name:
+            make_fsq(source, env)
+        folder = out / name.lower().replace(', ', '_').replace(' ', '_').replace('-', '_')
         cost = pretrain(name, folder, args.seconds, env)
         found[name] = dict(cost=cost, accuracy=evaluate(name, folder, args, env))
         print(table({name: found[name]}, 1 / classes).splitlines()[2], flush=True)

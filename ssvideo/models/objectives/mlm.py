@@ -46,6 +46,9 @@ class MLM(Objective):
         if not hasattr(backbone, 'token_embedding'):
             raise ValueError(f'MLM ties its output to backbone.token_embedding, which {type(backbone).__name__} lacks; '
                              'use MVM, whose classifier is its own')
+        if tokenizer is not None and tokenizer.vocab_size is None:
+            raise ValueError(f'MLM predicts ids, but {type(tokenizer).__name__} makes continuous targets; choose '
+                             'a tokenizer of ids')
         if tokenizer is not None and tokenizer.vocab_size != backbone.vocab_size:
             raise ValueError(f'MLM: {type(tokenizer).__name__} makes {tokenizer.vocab_size} ids, but the backbone was '
                              f'built with vocab_size={backbone.vocab_size}; make them equal')

@@ -12,6 +12,7 @@ from ..backbones.base import Backbone
 from ..tokenizers.base import Tokenizer
 from .base import Objective
 from .masked_prediction import gather_positions, masked_cross_entropy
+from .shared_norm import shared_norm
 
 
 @MODELS.register_module()
@@ -47,7 +48,7 @@ class MVM(Objective):
         super().__init__(backbone, tokenizer, inputs=inputs, target=target, streams=streams, loss_weight=loss_weight)
         self.decoder = MODELS.build(decoder, default_args={'channels': backbone.channels})
         dims = self.decoder.out_channels
-        self.norm = _norm_of(backbone, dims) if share_norm else nn.LayerNorm(dims)
+        self.norm = shared_norm('MVM', backbone, dims) if share_norm else nn.LayerNorm(dims)
         self.vocab_size = _num_classes(tokenizer, vocab_size)
         self.classifier = nn.Linear(dims, self.vocab_size)
         nn.init.trunc_normal_(self.classifier.weight, std=0.02)
@@ -73,14 +74,6 @@ class MVM(Objective):
     def predict(self, features: Features, masked: MaskedTokens) -> Tensor:
         """``(P,)`` ids that score highest."""
         return self.logits(features, masked).argmax(1)
-
-
-def _norm_of(backbone: Backbone, dims: int) -> nn.Module:
-    norm = getattr(backbone, 'norm', None)
-    if not isinstance(norm, nn.LayerNorm) or norm.normalized_shape != (dims,):
-        raise ValueError(f'MVM shares the final norm of the backbone, but {type(backbone).__name__}.norm is {norm} '
-                         f'and the decoder makes {dims} channels; set share_norm=False')
-    return norm
 
 
 def _num_classes(tokenizer: Tokenizer | None, vocab_size: int | None) -> int:
