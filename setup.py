@@ -39,8 +39,10 @@ setup(
     python_requires='>=3.11,<3.14',
     packages=[*find_packages(include=['ssvideo', 'ssvideo.*']), *shared],
     package_dir=shared,
+    py_modules=['ssvideo_pytest'],
     package_data={'ssvideo.visualization.run_page': ['*.jinja'], **{name: ['*.py', '*.sh', '*.md', '*.txt'] for name in shared}},
     install_requires=requirements('runtime'),
+    entry_points={'pytest11': ['ssvideo_pytest = ssvideo_pytest']},  # --component of ssvideo.contracts
     extras_require={'tests': requirements('tests'), 'optional': requirements('optional')},
     zip_safe=False,
 )

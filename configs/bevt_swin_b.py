@@ -39,7 +39,8 @@ images, read_image = dict(
     frames=(dict(type='ssvideo.VideoList', source=VIDEOS, data_root=ROOT),
             [dict(type='ssvideo.SampleClips', clip_len=1), dict(type='ssvideo.DecodeClips')]),
 )['{{$BEVT_IMAGES:imagenet}}']
-loader = dict(num_workers=8, persistent_workers=True, drop_last=True, sampler=dict(type='ssvideo.DrawSampler', shuffle=True))
+loader = dict(num_workers=8, persistent_workers=True, drop_last=True, sampler=dict(type='ssvideo.DrawSampler', shuffle=True),
+              collate_fn=dict(type='ssvideo.collate_clips'))
 train_dataloader = dict(
     video=dict(
         **loader, batch_size=4,

@@ -5,11 +5,14 @@ Inside a component of ours a bare ``X`` is found as well.
 """
 from __future__ import annotations
 
+import inspect
 from contextlib import contextmanager
 from difflib import get_close_matches
 
 import mmengine.registry as root
 from mmengine.registry import DefaultScope
+
+from .utils.plugins import load_plugins
 
 
 class Registry(root.Registry):
@@ -17,6 +20,8 @@ class Registry(root.Registry):
 
     mmengine resolves a bare name in the *default scope* (``mmaction`` in our configs), so a component of ours that is
     written without its prefix would end in a bare ``KeyError``.
+
+    What is looked up first loads the core's components, then plugins; see :mod:`ssvideo.utils.plugins`.
     """
 
     @contextmanager
@@ -44,6 +49,37 @@ class Registry(root.Registry):
             raise KeyError(self.not_found(key))
         return found
 
+    def import_from_location(self) -> None:
+        """Load the core's components, then plugins.
+
+        Raises:
+            PluginError: for a plugin that cannot be loaded.
+        """
+        super().import_from_location()
+        load_plugins()
+
+    def _register_module(self, module: type, module_name: str | list[str] | None = None, force: bool = False) -> None:
+        """Register; the core's names are there before anybody else's, so that a clash is the other's.
+
+        Raises:
+            ValueError: for a name that exists, and ``force`` is not set.
+        """
+        if not getattr(module, '__module__', '').startswith('ssvideo.'):
+            super().import_from_location()
+        for name in [module_name or module.__name__] if not isinstance(module_name, list) else module_name:
+            if name in self._module_dict and not force:
+                raise ValueError(self._name_exists(name, module))
+        super()._register_module(module, module_name, force)
+
+    def _name_exists(self, name: str, module: type) -> str:
+        taken = self._module_dict[name]
+        first, second = (f'{cls.__module__}.{cls.__qualname__}' for cls in (taken, module))
+        if first != second and inspect.getfile(taken) == inspect.getfile(module):
+            return (f'{inspect.getfile(module)} was imported under two names, so {name!r} is registered as {first} and as '
+                    f'{second}: import it by the first name only')
+        return (f'the name {name!r} exists in the registry "{self.scope}.{self.name}": {first} has it, and {second} wants it; '
+                'give the class another name')
+
     def _get_from_default_scope(self, key: str):
         scope = DefaultScope.get_current_instance()
         if scope is None or '.' in key or scope.scope_name == self.scope:
@@ -58,7 +94,7 @@ class Registry(root.Registry):
         near = get_close_matches(name, self.module_dict, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(f'{self.scope}.{n}' for n in near)}? " if near else ''
         return (f'{key} is not in the registry "{self.scope}.{self.name}": {hint}A plugin must be imported first: '
-                "custom_imports = dict(imports=['ssvideo', 'plugins.my_plugin'])")
+                "give its folder with --plugin DIR, or write custom_imports = dict(imports=['ssvideo', 'plugins.my_plugin'])")
 
 
 def _child(parent: root.Registry, *locations: str) -> Registry:
@@ -71,6 +107,7 @@ MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS, 'ssvideo.engine')
 DATASETS = _child(root.DATASETS, 'ssvideo.datasets')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'ssvideo.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'ssvideo.datasets')
+FUNCTIONS = _child(root.FUNCTIONS, 'ssvideo.datasets')
 LOOPS = _child(root.LOOPS, 'ssvideo.engine')
 HOOKS = _child(root.HOOKS, 'ssvideo.engine')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'ssvideo.engine')

@@ -34,6 +34,7 @@ from ssvideo.utils.exported_folder import read_model  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
 from ssvideo.utils.foreign_weights import read_weights  # noqa: E402
 from ssvideo.utils.model_file import ModelFile  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument, use_plugins  # noqa: E402
 from ssvideo.utils.trained_model import trained_model  # noqa: E402
 
 
@@ -85,6 +86,7 @@ def convert_swin_2d(args: argparse.Namespace) -> None:
 
 def convert_trained(args: argparse.Namespace) -> None:
     """A checkpoint of a training and its config to a model file."""
+    use_plugins(args.plugin)
     save_model(args, trained_model(args.config, args.source))
 
 
@@ -92,6 +94,7 @@ def export_mmaction(args: argparse.Namespace) -> None:
     """A fine-tuned model to a checkpoint of mmaction2."""
     if not args.out.endswith('.pth'):
         raise ValueError(f'mmaction2 reads checkpoints that end in .pth, got {args.out}')
+    use_plugins(args.plugin)
     file = trained_model(args.config, args.source) if args.config else read_model(args.source)
     model = mmaction_model(file)
     buffer = io.BytesIO()
@@ -136,12 +139,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     trained.add_argument('config', help='the config it was trained with')
     trained.add_argument('source', help='the checkpoint, .pth')
     trained.add_argument('out', help='the model file to write, .safetensors')
+    plugin_argument(trained)
     trained.set_defaults(convert=convert_trained)
     mmaction = kinds.add_parser('mmaction', help='the other way: a fine-tuned VideoSwin to a checkpoint for mmaction2')
     mmaction.add_argument('source', help='a model file (.safetensors), a folder of tools/export.py, or with --config the '
                           'checkpoint of a training')
     mmaction.add_argument('out', help='the checkpoint to write, .pth')
     mmaction.add_argument('--config', help='the config that the checkpoint was trained with')
+    plugin_argument(mmaction)
     mmaction.set_defaults(convert=export_mmaction)
     return parser.parse_args(argv)
 

@@ -25,7 +25,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from ssvideo.datasets.broken import BrokenFileError  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.engine.team import Team  # noqa: E402
 from ssvideo.evaluation.feature_cache import FeatureCache, FrozenFeatures  # noqa: E402
 from ssvideo.evaluation.frozen_lists import LabelledList, read_labelled, refuse_overlap  # noqa: E402
@@ -35,6 +35,7 @@ from ssvideo.evaluation.frozen_table import frozen_table  # noqa: E402
 from ssvideo.models.frozen_encoder import FrozenEncoder, build_encoder  # noqa: E402
 from ssvideo.utils.checksum import checksum_of  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 
 METHODS = ('knn', 'linear', 'attentive')
 RANDOM = 'random'
@@ -71,6 +72,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', help='default: the GPU of the process, or the CPU where there is none')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='override the config: key=value, nested keys with dots')
+    plugin_argument(parser)
     args = parser.parse_args(argv)
     if args.fps is not None and not args.tokenizer:
         parser.error('--fps is for --tokenizer FILE')
@@ -124,9 +126,7 @@ def evaluate(args: argparse.Namespace, team: Team) -> dict | None:
         ValueError: for a config, a checkpoint or a list that does not fit.
         FileNotFoundError: if there is no such file.
     """
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    check_names(cfg)
+    cfg = given_config(args.config, args.cfg_options, args.plugin)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     device = torch.device(args.device or (f'cuda:{team.local_rank}' if torch.cuda.is_available() else 'cpu'))
     encoder = build_encoder(cfg.model, None if args.checkpoint == RANDOM else args.checkpoint, args.tokenizer).to(device)

@@ -22,13 +22,14 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 from ssvideo.apis.export_graphs import Graph, export_graphs  # noqa: E402
 from ssvideo.apis.load_pretrained import load_pretrained  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.evaluation.model_card import Provenance, model_card  # noqa: E402
 from ssvideo.evaluation.provenance import data_of, results_of, versions  # noqa: E402
 from ssvideo.registry import DATASETS  # noqa: E402
 from ssvideo.utils.exported_folder import whole_folder, write_exported  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
 from ssvideo.utils.model_file import ModelFile  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 from ssvideo.utils.preprocessing import preprocessing_of  # noqa: E402
 from ssvideo.utils.trained_model import trained_model  # noqa: E402
 
@@ -45,18 +46,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--graphs', nargs='+', choices=['onnx', 'torch'], default=[],
                         help='also write the backbone and a classifier as graphs, and compare them with the model')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
+    plugin_argument(parser)
     return parser.parse_args(argv)
 
 
-def read_config(path: str, options: dict) -> Config:
+def read_config(path: str, options: dict, plugins: Sequence[str]) -> Config:
     """A config, with the components that it names imported.
 
     Raises:
         ValueError: for a component of ours that is written without ``ssvideo.``.
     """
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options)
-    check_names(cfg)
+    cfg = given_config(path, options, plugins)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     return cfg
 
@@ -120,8 +120,8 @@ def export(args: argparse.Namespace) -> list[str]:
         FileExistsError: if there is such a folder already.
         ValueError: if anything does not fit, or a graph does not compute what the model computes.
     """
-    cfg = read_config(args.config, args.cfg_options)
-    tokens = read_config(args.tokens, {}) if args.tokens else None
+    cfg = read_config(args.config, args.cfg_options, args.plugin)
+    tokens = read_config(args.tokens, {}, args.plugin) if args.tokens else None
     preprocessing, labels = preprocessing_of(cfg, tokens), labels_of(cfg, args.labels)
     file, reports = model_of(cfg, args.checkpoint, tokens), []
     work_dir = Path(args.checkpoint).absolute().parent

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for custom_imports=['plugins.x'] from anywhere
 
 import torch  # noqa: E402
-from mmengine.config import Config, DictAction  # noqa: E402
+from mmengine.config import DictAction  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
@@ -25,11 +25,12 @@ from ssvideo.apis import load_pretrained  # noqa: E402
 from ssvideo.apis.extract_features import window_of  # noqa: E402
 from ssvideo.datasets.given_videos import find_videos  # noqa: E402
 from ssvideo.engine.feature_extraction import KINDS, FeatureExtraction  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.engine.team import Team  # noqa: E402
 from ssvideo.models.frozen_encoder import FrozenEncoder, build_encoder  # noqa: E402
 from ssvideo.models.tokenizers import load_tokenizer  # noqa: E402
 from ssvideo.utils.checksum import checksum_of  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument, use_plugins  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -51,6 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', help='default: the GPU of the process, or the CPU where there is none')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='override the config: key=value, nested keys with dots')
+    plugin_argument(parser)
     args = parser.parse_args(argv)
     args.checkpoint = None
     if args.model.endswith('.py'):
@@ -70,10 +72,9 @@ def encoder_of(args: argparse.Namespace) -> FrozenEncoder:
         FileNotFoundError: if there is no such file.
     """
     if args.checkpoint is None:
+        use_plugins(args.plugin)
         return FrozenEncoder.of(load_pretrained(args.model), load_tokenizer(args.tokenizer) if args.tokenizer else None)
-    cfg = Config.fromfile(args.model)
-    cfg.merge_from_dict(args.cfg_options)
-    check_names(cfg)
+    cfg = given_config(args.model, args.cfg_options, args.plugin)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     return build_encoder(cfg.model, args.checkpoint, args.tokenizer)
 

@@ -21,9 +21,10 @@ from tqdm import tqdm  # noqa: E402
 from ssvideo.datasets.transforms.fixed_view import FixedView, fixed_views  # noqa: E402
 from ssvideo.datasets.whole_videos import WholeVideos  # noqa: E402
 from ssvideo.engine.extraction import Extraction  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.engine.team import Team  # noqa: E402
 from ssvideo.registry import DATASETS, MODELS  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', help='default: the GPU of the process, or the CPU where there is none')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='override the config: key=value, nested keys with dots')
+    plugin_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none', help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -50,9 +52,7 @@ def extract(args: argparse.Namespace, team: Team) -> str:
     Raises:
         ValueError: if the config does not fit, no video can be read, or the folder holds tokens of other settings.
     """
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    check_names(cfg)
+    cfg = given_config(args.config, args.cfg_options, args.plugin)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     if missing := {'tokenizer', 'dataset'} - set(cfg):
         raise ValueError(f'{args.config} lacks {sorted(missing)}')

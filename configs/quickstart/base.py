@@ -30,7 +30,7 @@ BEVT_BACKBONE = dict(
 
 sampler = dict(type='ssvideo.DrawSampler', shuffle=True)
 in_order = dict(type='DefaultSampler', shuffle=False)
-loader = dict(num_workers=1, persistent_workers=True, drop_last=True)
+loader = dict(num_workers=1, persistent_workers=True, drop_last=True, collate_fn=dict(type='ssvideo.collate_clips'))
 warm_up = dict(type='LinearLR', start_factor=1e-2, by_epoch=False, end=60)  # iterations, beside the decay
 shrink = dict(type='Resize', scale=(-1, SIZE))  # the short side
 pack = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]

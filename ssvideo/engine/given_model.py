@@ -22,7 +22,8 @@ from ..registry import MODELS
 from ..structures import Clips, Features
 from ..utils.checksum import checksum_of
 from ..utils.foreign_weights import read_weights
-from .launch import check_names
+from ..utils.plugins import plugin_argument
+from .launch import given_config
 
 
 def model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,7 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='override the config: key=value, nested keys with dots')
+    plugin_argument(parser)
 
 
 @dataclass
@@ -79,9 +81,7 @@ def open_model(args: argparse.Namespace) -> GivenModel:
             weights do not fit.
         FileNotFoundError: if there is no such file.
     """
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    check_names(cfg)
+    cfg = given_config(args.config, args.cfg_options, args.plugin)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     MessageHub.get_current_instance().update_info('seed', args.seed)
     model = _load(cfg, args.checkpoint, args.tokenizer).to(args.device)

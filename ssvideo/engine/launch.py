@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from mmengine.dist import init_dist
 from mmengine.runner import Runner
 
 from .. import registry as ours
+from ..utils.plugins import config_with_plugins, plugin_argument, use_plugins
 from .auto_accumulation import keep_global_batch
 from .hooks.stop import StopHook
 from .restarts import go_on
@@ -25,6 +26,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='where logs and results go; default: work_dirs/<config name>')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='override the config: key=value, key="[a,b]", nested keys with dots')
+    plugin_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
@@ -33,15 +35,31 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read a config and merge the common words into it.
 
     Raises:
-        ValueError: for a component of ours that is written without ``ssvideo.``.
+        ValueError: for a component of ours that is written without ``ssvideo.``, or a plugin that cannot be imported.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = given_config(args.config, args.cfg_options, args.plugin)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
     cfg.setdefault('work_dir', str(Path('work_dirs') / Path(args.config).stem))
+    return cfg
+
+
+def given_config(path: str, options: Mapping, plugins: Sequence[str] = ()) -> Config:
+    """A config as a command line gives it, with plugins and all that it names imported.
+
+    Args:
+        path: of the file.
+        options: what overrides it (``--cfg-options``).
+        plugins: folders (``--plugin``), which are loaded first.
+
+    Raises:
+        ValueError: for a component of ours that is written without ``ssvideo.``, or a plugin that cannot be imported.
+    """
+    use_plugins(plugins)
+    cfg = config_with_plugins(path)
+    cfg.merge_from_dict(dict(options))
     check_names(cfg)
     return cfg
 

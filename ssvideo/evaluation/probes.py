@@ -53,6 +53,10 @@ class AttentiveProbes(nn.Module):
     token is projected at all, and a step costs about as little as with mean pooling. Norms have no scale and shift, as the
     layer behind each can learn them.
 
+    Each token is normalised over its channels, as published, and channels are not standardised over the tokens: where few
+    directions carry the features, that makes the others as loud, and the probe learns them by heart. It weighs tokens one by
+    one and never compares two of them, so it sees motion only where single tokens encode it.
+
     Args:
         num_probes: G.
         dims: C.

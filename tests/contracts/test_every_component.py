@@ -10,6 +10,9 @@ import components  # noqa: E402
 
 import ssvideo.models  # noqa: E402, F401
 from ssvideo.contracts import check_backbone, check_masker, check_objective, check_tokenizer  # noqa: E402
+from ssvideo.contracts.case import Case, is_pickled, is_registered, run_checks  # noqa: E402
+from ssvideo.contracts.model import MODEL_CHECKS, ModelCase, runs_on_any_device  # noqa: E402
+from ssvideo.evaluation.random_batches import random_batch  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.structures import MaskedTokens  # noqa: E402
 
@@ -42,6 +45,30 @@ def test_components__a_misspelt_key_fails_when_it_is_built(name, tmp_path):
     with pytest.raises(TypeError, match='mask_ration') as error:
         MODELS.build(dict(type=name, **arguments))
     assert name in str(error.value), 'the error names the class'
+
+
+@pytest.mark.parametrize(('name', 'arguments'), cases({**components.MASKERS, **components.BACKBONES, **components.DECODERS}))
+def test_components__can_be_named_and_sent(name, arguments):
+    run_checks((is_registered, is_pickled), Case(MODELS.build(dict(type=name, **arguments))))
+
+
+@pytest.mark.parametrize('name', ['Pretrainer', 'ClipClassifier', *components.TRAINERS])
+def test_models__fulfil_the_contract(name):
+    torch.manual_seed(0)
+    backbone = dict(type='DividedTransformer', **components.BACKBONES['DividedTransformer'][0])
+    tokens = dict(batch_size=2, dataset=dict())
+    pictures = dict(batch_size=4, dataset=dict(pipeline=[
+        dict(type='ssvideo.SampleClips', clip_len=1, num_clips=1), dict(type='RandomCrop', size=16)]))
+    arguments, loaders = {
+        'Pretrainer': (dict(backbone=backbone, maskers=dict(video=dict(type='BlockMasker')),
+                            objectives=dict(mlm=dict(type='MLM'))), dict(video=tokens)),
+        'ClipClassifier': (dict(backbone=backbone, num_classes=3), tokens),
+        **{trainer: (rows[0], dict(image=pictures)) for trainer, rows in components.TRAINERS.items()}}[name]
+    model = MODELS.build(dict(type=name, **arguments))
+    # DalleVAE asks the device once a step whether its codebook is set
+    checks = [check for check in MODEL_CHECKS if name not in components.TRAINERS or check is not runs_on_any_device]
+    case = ModelCase(model, batch=random_batch(model, loaders))
+    run_checks((is_registered, *checks, is_pickled), case)
 
 
 @pytest.mark.parametrize(('name', 'arguments'), cases(components.MASKERS))

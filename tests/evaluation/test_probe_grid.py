@@ -77,6 +77,17 @@ def test_attentive_probes__are_cross_attention_with_one_query():
         torch.testing.assert_close(probes(tokens)[0], expected)
 
 
+def test_attentive_probes__do_not_see_where_a_token_is_nor_how_large():
+    torch.manual_seed(0)
+    probes, tokens = AttentiveProbes(2, DIMS, CLASSES).double(), some_inputs((TOKENS, DIMS))[0]
+    torch.nn.init.normal_(probes.fc.weight)
+    with torch.no_grad():
+        expected = probes(tokens)
+        assert not torch.allclose(expected[:, 0], expected[:, 1])
+        torch.testing.assert_close(probes(tokens.flip(1)), expected)
+        torch.testing.assert_close(probes(3 * tokens + 1), expected, rtol=1e-3, atol=1e-3)  # but for the norm's epsilon
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_probe_grid__learns_what_can_be_told_apart(kind):
     make, shape = KINDS[kind]

@@ -40,8 +40,8 @@ def pretrainer(**words):
         objectives=dict(mvm=dict(type='MVM', vocab_size=16, decoder=dict(type='SwinDecoder'))), **words))
 
 
-def nested_parts() -> Meter:
-    meter = Meter(CPU)
+def nested_parts() -> tuple[Meter, float]:
+    meter, started = Meter(CPU), time.perf_counter()
     with meter.part('outer'):
         time.sleep(0.02)
         with meter.part('inner'):
@@ -49,16 +49,16 @@ def nested_parts() -> Meter:
             torch.ones(50_000_000).sum()
         with meter.part('inner'):
             time.sleep(0.1)
-    return meter
+    return meter, time.perf_counter() - started
 
 
 def test_meter__a_part_within_another_counts_for_itself():
     # in a process of its own, whose peak other tests have hardly raised
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as fresh:
-        meter = fresh.submit(nested_parts).result()
-    assert meter.seconds['inner'] >= 0.2 and 0.02 <= meter.seconds['outer'] < meter.seconds['inner']
-    # a CPU's peak is that of the process and of those it came from: one that was higher before is not raised
-    assert (meter.raised['inner'] > 100e6 or meter.raised['inner'] == 0) and meter.raised['outer'] < 50e6
+        meter, whole = fresh.submit(nested_parts).result()
+    assert meter.seconds['inner'] >= 0.2 and meter.seconds['outer'] >= 0.02
+    assert sum(meter.seconds.values()) <= whole, 'no time counts twice'
+    assert meter.raised['inner'] > 100e6 and meter.raised['outer'] < 50e6
 
 
 def test_training_step__peak_memory_by_hand():
@@ -112,4 +112,4 @@ def test_matrix_peak__is_a_rate_of_this_machine():
     started = time.perf_counter()
     a @ a
     slow = 2 * 512**3 / (time.perf_counter() - started)
-    assert 0.1 * slow < matrix_peak(CPU, torch.float32, seconds=0.1) < 1e15
+    assert 0.01 * slow < matrix_peak(CPU, torch.float32, seconds=0.1) < 1e15

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 
 import numpy as np
@@ -300,16 +299,3 @@ def test_maskers__repeat_with_their_seed_and_spare_pad(masker):
 def test_maskers__wrong_arguments(masker, changes, message):
     with pytest.raises(ValueError, match=message):
         masker(**changes)
-
-
-@pytest.mark.parametrize(('strategy', 'bound'), [(TubeMasker, 0.05), (RandomFrameMasker, 0.05), (FrameDiffMasker, 0.1)])
-def test_maskers__cost_of_a_bevt_batch(strategy, bound):
-    """8 clips and 64 images, 25 TFLOP of work, cost 5 to 9 ms of one core (the bounds are for busy machines)."""
-    masker, rng = strategy(temporal_stride=2), random.Random(0)
-    best = float('inf')
-    for _ in range(5):
-        start = time.perf_counter()
-        masker((16, 14, 14), 8, rng)
-        masker((1, 14, 14), 64, rng)
-        best = min(best, time.perf_counter() - start)
-    assert best < bound

@@ -6,7 +6,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PARTS = ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'requirements', 'ssvideo', 'configs', 'tools', 'plugins')
+PARTS = ('setup.py', 'ssvideo_pytest.py', 'pyproject.toml', 'README.md', 'LICENSE', 'requirements', 'ssvideo', 'configs',
+         'tools', 'plugins')
 
 
 def test_wheel__holds_configs_and_tools(tmp_path):

@@ -26,7 +26,8 @@ pipeline = [dict(type='ssvideo.SampleClips', clip_len=4, frame_interval=2, num_c
             dict(type='Resize', scale=(-1, 48)), dict(type='RandomCrop', size=32), dict(type='Resize', scale=(-1, 24)),
             dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 train_dataloader = dict(
-    first=dict(batch_size=3, num_workers=4, persistent_workers=True, sampler=dict(type='ssvideo.DrawSampler', shuffle=True),
+    first=dict(batch_size=3, num_workers=4, persistent_workers=True, collate_fn=dict(type='ssvideo.collate_clips'),
+               sampler=dict(type='ssvideo.DrawSampler', shuffle=True),
                dataset=dict(type='ssvideo.VideoList', source='nowhere.txt', data_root='nowhere', pipeline=pipeline)),
     second=dict())
 """
@@ -54,7 +55,7 @@ def test_benchmark_loader__shows_each_stage_and_the_ratio(config, tmp_path, caps
                '--gpu-rate', '100', '--device', 'cpu', '--out', str(tmp_path / 'table.md')])
     text = (tmp_path / 'table.md').read_text()
     for stage in ('1 SampleClips (opens the file)', '2 DecodeClips', '3 Resize', '4 RandomCrop', '5 Resize', '7 PackActionInputs',
-                  'collate', 'hand over to the main process', 'a worker, in all', 'main process: stack, copy to cpu'):
+                  'collate', 'hand over to the main process', 'a worker, in all', 'main process: receive, stack, copy to cpu'):
         assert f'| {stage} |' in text
     assert "stream 'first', batches of 3 x 2 clips" in text
     rows = [line.split('|')[1:-1] for line in text.splitlines() if line.startswith(('| 0 |', '| 1 |'))]
@@ -66,6 +67,12 @@ def test_benchmark_loader__shares_are_of_what_a_worker_does():
     rows = tool.stage_rows({'decode': 0.03, 'crop': 0.01, 'copy': 0.5}, 2)
     assert rows == [('decode', '30.00', '75.0%'), ('crop', '10.00', '25.0%'), ('a worker, in all', '40.00', '25 clips/s'),
                     ('main process: copy', '500.00', '')]
+
+
+def test_benchmark_loader__ratios_are_of_rounds():
+    costs = [(tool.Cost(0.08, 0.06), tool.Cost(0.1, 0.08)), (tool.Cost(0.09, 0.06), tool.Cost(0.1, 0.06)),
+             (tool.Cost(0.2, 0.06), tool.Cost(0.1, 0.1))]
+    assert tool.compared_row(2, costs, 3) == ('2', '33.33', '30', '90.0%', '80% to 200%', '75.0%')
 
 
 def test_benchmark_loader__the_bare_decoder_does_nothing_behind_decoding(config, tmp_path):
@@ -85,7 +92,10 @@ def test_benchmark_loader__says_whether_a_gpu_would_starve(needed, configured, s
     assert re.search(said, tool.verdict(needed, 20.0, configured))
 
 
-def test_benchmark_loader__names_what_is_wrong(config):
+def test_benchmark_loader__names_what_is_wrong(config, tmp_path):
+    few = ['train_dataloader.first.batch_size=5', 'train_dataloader.first.drop_last=True']
+    with pytest.raises(SystemExit, match='has 4 entries, fewer than a batch of 5, .*drop_last=True.* a smaller batch_size'):
+        tool.main([str(config), '--source', str(tmp_path / 'videos'), '--cfg-options', *few])
     with pytest.raises(SystemExit, match=r"has no stream 'third' in train_dataloader, but \['first', 'second'\]"):
         tool.main([str(config), '--stream', 'third'])
     with pytest.raises(SystemExit, match='source nowhere.txt is neither a file nor a folder'):

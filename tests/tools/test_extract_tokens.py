@@ -84,7 +84,7 @@ def run(args: list) -> None:
 def test_extract_tokens__two_processes_make_what_the_plain_way_makes(folder):
     done = subprocess.run(['bash', str(TOOL.parent / 'dist_extract_tokens.sh'), str(folder / 'config.py'), '2', '--out',
                            str(folder / 'tokens'), '--workers', '1', '--compress', '--device', 'cpu'], capture_output=True,
-                          text=True, timeout=240, env=os.environ | dict(PYTHON=sys.executable, PORT='29617', OMP_NUM_THREADS='1'))
+                          text=True, timeout=900, env=os.environ | dict(PYTHON=sys.executable, PORT='29617', OMP_NUM_THREADS='1'))
     assert done.returncode == 0, done.stderr
     first, *_, last = done.stdout.strip().splitlines()
     # videos of 10, 17, 24, 31, 38 and 45 frames at 25 a second have 4, 7, 10, 13, 16 and 18 at 10 a second: 11.33
@@ -148,7 +148,7 @@ def test_extract_tokens__killed_three_times_makes_what_one_run_makes(tmp_path):
         kept = found
     assert 0 < len(kept) < 60
     processes = start(videos / 'config.py', out, 2, 29660)
-    said = [process.communicate(timeout=240)[0] for process in processes]
+    said = [process.communicate(timeout=900)[0] for process in processes]
     assert f'60 videos are in {out} ({60 - len(kept)} of them new); 1 failed' in said[0]
     assert content(TokenStore(out)) == whole
     assert sum(len(list(records_of(folder))) for folder in shard_folders(out)) == 60, 'a finished video was done again'

@@ -121,7 +121,7 @@ def slurm(tmp_path, monkeypatch):
     def run(status):
         environment = os.environ | dict(STATUS=str(status), PYTHON='training', GPUS='4', SBATCH_ARGS='--time=1:00:00')
         return subprocess.run(['bash', ROOT / 'tools/slurm_train.sh', 'gpus', 'bevt', 'configs/bevt_swin_b.py', '--amp'],
-                              cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+                              cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     return tmp_path, run
 
 

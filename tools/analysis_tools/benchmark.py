@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import ssvideo.engine  # noqa: E402, F401
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.engine.streams import ZippedLoader  # noqa: E402
 from ssvideo.evaluation.random_batches import describe_batch, num_videos, random_batch  # noqa: E402
 from ssvideo.evaluation.step_timing import (  # noqa: E402
@@ -44,6 +44,7 @@ from ssvideo.evaluation.step_timing import (  # noqa: E402
     now,
 )
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 from ssvideo.utils.readable import readable_size  # noqa: E402
 
 AUTOCAST = 'AutocastOptimWrapper'
@@ -67,6 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--compile', action='store_true', help='compile the backbone')
     parser.add_argument('--device', type=torch.device, default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override both configs: key=value')
+    plugin_argument(parser)
     parser.add_argument('--against-options', nargs='+', action=DictAction, default={}, help='override the second alone')
     parser.add_argument('--out', type=Path, help='also write the tables to this file, in markdown')
     args = parser.parse_args(argv)
@@ -110,21 +112,19 @@ class Contender:
 
 def contenders(args: argparse.Namespace) -> list[Contender]:
     """All that takes part; what is first is what the others are compared with."""
-    configs = [read_config(args.config, args.cfg_options)]
+    configs = [read_config(args.config, args.cfg_options, args.plugin)]
     if args.against:
         configs.append(read_config(args.against, args.cfg_options | args.against_options))
     return [contender(cfg, size, args) for cfg, size in itertools.product(configs, args.batch)]
 
 
-def read_config(path: str, options: dict) -> Config:
+def read_config(path: str, options: dict, plugins: Sequence[str] = ()) -> Config:
     """A config with options.
 
     Raises:
         ValueError: if it trains nothing.
     """
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options)
-    check_names(cfg)
+    cfg = given_config(path, options, plugins)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     if missing := [name for name in ('model', 'train_dataloader', 'optim_wrapper') if not cfg.get(name)]:
         raise ValueError(f'{path} has no {", ".join(missing)}: give the config of a training')

@@ -3,9 +3,10 @@
 The loader is the config's own, with its pipeline, batches and random draws. Two tables:
 
 1. One process, stage by stage: choosing frames (which opens the file), decoding, every further transform, collating,
-   handing a batch from a worker to the main process, stacking and copying it to the device.
+   handing a batch from a worker to the main process, receiving, stacking and copying it to the device.
 2. The whole loader against the bare decoder (the same draws opened, chosen and decoded, and nothing else done), both with
-   the same workers, in turn, so that other work on the machine falls on both alike; the ratio is the median over the rounds.
+   the same workers, in turn, so that other work on the machine falls on both alike; the ratio is the median over the rounds,
+   whose range shows how noisy the machine is. The last column is the same ratio of processor time, which other work changes less.
 
 With ``--gpu-rate R``, the clips that the GPU of one process trains on in a second, it says how many workers that takes.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import os
 import statistics
 import sys
 import time
@@ -33,10 +35,13 @@ from rich.table import Table  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from ssvideo.datasets import collate_clips  # noqa: E402
+from ssvideo.datasets.collate_clips import Sender, receive  # noqa: E402
 from ssvideo.datasets.transforms import DecodeClips, LoadImage  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 
 READERS = (DecodeClips, LoadImage)
 
@@ -54,6 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, help='also write the tables to this file, in markdown')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
+    plugin_argument(parser)
     args = parser.parse_args(argv)
     if min(args.items, args.rounds) < 1 or min(args.workers) < 0 or (args.gpu_rate is not None and args.gpu_rate <= 0):
         parser.error('--items, --rounds and --gpu-rate must be positive, --workers not negative; got '
@@ -77,6 +83,17 @@ def loader_config(cfg: Config, stream: str | None, source: str | None) -> tuple[
     if source is not None:
         config.dataset.update(source=source, data_root='')
     return stream, config
+
+
+def check_batches(loader: DataLoader) -> None:
+    """See that a loader gives any batch.
+
+    Raises:
+        ValueError: if it gives none.
+    """
+    if not len(loader):
+        raise ValueError(f'the list has {len(loader.dataset)} entries, fewer than a batch of {loader.batch_size}, and the loader '
+                         'has drop_last=True, so that it gives nothing: use a longer list, or a smaller batch_size')
 
 
 # ------------------------------------------------------------------------------------------------------------- one process
@@ -105,6 +122,7 @@ def stages(loader: DataLoader, preprocessor, device: torch.device, num_batches: 
     dataset.transforms = [Timed(transform) for transform in getattr(dataset, 'transforms', [])]
     collating = sending = copying = whole = 0.0
     batches = _batches(loader)
+    sender = Sender() if getattr(loader.collate_fn, 'func', loader.collate_fn) is collate_clips else None
     for number in tqdm(range(-1, num_batches), desc='one process'):
         if not number:  # the one before was to warm up
             collating = sending = copying = whole = 0.0
@@ -115,14 +133,14 @@ def stages(loader: DataLoader, preprocessor, device: torch.device, num_batches: 
         loaded = time.perf_counter()
         batch = loader.collate_fn(items)
         collated = time.perf_counter()
-        sent = _to_shared_memory(items)
-        copied = _timed_copy(preprocessor, batch, device)
+        sent, received = _sent(batch, sender)
+        copied = received + _timed_copy(preprocessor, batch, device)
         whole, collating = whole + loaded - start, collating + collated - loaded
         sending, copying = sending + sent, copying + copied
     num_clips = len(items[0].get('inputs', items[0].get('tokens')))
     found = {f'{number} {_name(timed.transform)}': timed.seconds for number, timed in enumerate(dataset.transforms, 1)}
     found['rest of the data set'] = whole - sum(found.values())
-    found |= {'collate': collating, 'hand over to the main process': sending, f'stack, copy to {device}': copying}
+    found |= {'collate': collating, 'hand over to the main process': sending, f'receive, stack, copy to {device}': copying}
     total = num_batches * loader.batch_size * num_clips
     return {name: seconds / total for name, seconds in found.items()}, len(found) - 1, num_clips
 
@@ -137,13 +155,19 @@ def _batches(loader: DataLoader) -> Iterator[list]:
         yield from loader.batch_sampler
 
 
-def _to_shared_memory(items: list[Mapping]) -> float:
-    """Seconds to copy what a worker hands over; copies are sent, so that the next stage finds the batch as it was."""
-    tensors = [value.clone() for item in items for value in item.values() if isinstance(value, torch.Tensor)]
+def _sent(batch: Mapping, sender: Sender | None) -> tuple[float, float]:
+    """Seconds that a worker takes to hand a batch over, and the main process to copy it out of the worker's buffers.
+
+    Without a ``sender`` a worker shares fresh copies, which the main process then uses as they are.
+    """
+    tensors = [[value.clone() for value in values] for values in batch.values() if isinstance(values[0], torch.Tensor)]
     start = time.perf_counter()
-    for tensor in tensors:
-        tensor.share_memory_()
-    return time.perf_counter() - start
+    handed = [sender.send(values) if sender else [value.share_memory_() for value in values] for values in tensors]
+    sent = time.perf_counter()
+    if sender:
+        for values in handed:
+            receive(values)
+    return sent - start, time.perf_counter() - sent
 
 
 def _timed_copy(preprocessor, batch, device: torch.device) -> float:
@@ -183,17 +207,35 @@ def decodes(dataset) -> bool:
     return any(isinstance(transform, READERS) for transform in getattr(dataset, 'transforms', []))
 
 
-def rate(loader: DataLoader, dataset, num_workers: int, num_batches: int) -> float:
-    """Entries a second, once the workers are at work."""
+@dataclass(frozen=True)
+class Cost:
+    """Of loading entries: seconds that pass, and seconds of processors, for one."""
+    passing: float
+    processor: float
+
+
+def cost(loader: DataLoader, dataset, num_workers: int, num_batches: int) -> Cost:
+    """What an entry costs, once the workers are at work; processor time is the workers' and this process's."""
     fresh = DataLoader(dataset, batch_sampler=_Repeated(loader.batch_sampler), num_workers=num_workers,
                        collate_fn=loader.collate_fn if dataset is loader.dataset else None)
     batches = iter(fresh)
     for _ in range(max(num_workers, 1)):  # the workers start, and meet their first files
         next(batches)
-    start = time.perf_counter()
+    processes = [os.getpid(), *(worker.pid for worker in getattr(batches, '_workers', ()))]
+    start, used = time.perf_counter(), _processor_time(processes)
     for _ in range(num_batches):
         next(batches)
-    return num_batches * loader.batch_size / (time.perf_counter() - start)
+    num = num_batches * loader.batch_size
+    return Cost((time.perf_counter() - start) / num, (_processor_time(processes) - used) / num)
+
+
+def _processor_time(processes: list[int]) -> float:
+    """Seconds, in ticks of about 10 ms; NaN where the system has no ``/proc``."""
+    try:
+        fields = [Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split() for pid in processes]
+    except FileNotFoundError:
+        return math.nan
+    return sum(int(user) + int(system) for *_, user, system in (field[:13] for field in fields)) / os.sysconf('SC_CLK_TCK')
 
 
 @dataclass
@@ -206,13 +248,22 @@ class _Repeated:
             yield from self.batches
 
 
-def compare(loader: DataLoader, num_workers: int, num_batches: int, rounds: int) -> tuple[float, float, float]:
-    """Entries a second of the bare decoder and of the loader, and the ratio of the second to the first, as medians."""
-    bare, whole = [], []
+def compare(loader: DataLoader, num_workers: int, num_batches: int, rounds: int) -> list[tuple[Cost, Cost]]:
+    """What an entry costs the bare decoder and the whole loader, which take turns, in each round."""
+    costs = []
     for _ in tqdm(range(rounds), desc=f'{num_workers} workers'):
-        bare.append(rate(loader, BareDecoder(loader.dataset), num_workers, num_batches))
-        whole.append(rate(loader, loader.dataset, num_workers, num_batches))
-    return statistics.median(bare), statistics.median(whole), statistics.median(w / b for b, w in zip(bare, whole))
+        bare = cost(loader, BareDecoder(loader.dataset), num_workers, num_batches)
+        costs.append((bare, cost(loader, loader.dataset, num_workers, num_batches)))
+    return costs
+
+
+def compared_row(num_workers: int, costs: list[tuple[Cost, Cost]], num_clips: int) -> tuple[str, ...]:
+    """A row of the second table: clips a second, the ratio, its range over the rounds, and that of processor time."""
+    bare, whole = (num_clips / statistics.median(pair[i].passing for pair in costs) for i in (0, 1))
+    ratios = [bare.passing / whole.passing for bare, whole in costs]
+    processor = statistics.median(bare.processor / whole.processor for bare, whole in costs)
+    return (str(num_workers), f'{bare:.4g}', f'{whole:.4g}', f'{statistics.median(ratios):.1%}',
+            f'{min(ratios):.0%} to {max(ratios):.0%}', f'{processor:.1%}')
 
 
 # ------------------------------------------------------------------------------------------------------------------ tables
@@ -255,16 +306,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(1)  # as in a worker
     cv2.setNumThreads(0)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
     device = torch.device(args.device)
     try:
-        check_names(cfg)
+        cfg = given_config(args.config, args.cfg_options, args.plugin)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         stream, config = loader_config(cfg, args.stream, args.source)
         configured = config.num_workers
         config.pop('prefetch_factor', None)
         loader = Runner.build_dataloader(dict(config, num_workers=0, persistent_workers=False), seed=0)
+        check_batches(loader)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f'error: {error}')
     preprocessor = MODELS.build(cfg.model.get('data_preprocessor') or dict(type='ssvideo.ClipPreprocessor')).to(device)
@@ -276,10 +326,9 @@ def main(argv: list[str] | None = None) -> None:
     if decodes(loader.dataset):
         rows = []
         for num_workers in args.workers:
-            bare, whole, ratio = compare(loader, num_workers, num_batches, args.rounds)
-            rows.append((str(num_workers), f'{bare * num_clips:.4g}', f'{whole * num_clips:.4g}', f'{ratio:.1%}'))
+            rows.append(compared_row(num_workers, compare(loader, num_workers, num_batches, args.rounds), num_clips))
         title = f'{what}: clips/s, {args.rounds} rounds'
-        texts.append(shown(title, ('workers', 'bare decoder', 'whole loader', 'ratio'), rows))
+        texts.append(shown(title, ('workers', 'bare decoder', 'whole loader', 'ratio', 'in rounds', 'processor time'), rows))
     if args.gpu_rate:
         texts.append(verdict(args.gpu_rate, per_worker, configured) + '\n')
         print(texts[-1])

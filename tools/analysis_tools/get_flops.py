@@ -25,7 +25,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.evaluation.flops import PartCost, count_macs  # noqa: E402
 from ssvideo.evaluation.stand_in_tokenizers import stand_in_tokenizers  # noqa: E402
 from ssvideo.models.classifier import ClipClassifier  # noqa: E402
@@ -35,6 +35,7 @@ from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.structures import Clips  # noqa: E402
 from ssvideo.utils.clip_shape import shape_of  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 
 NUM_CLIPS = 512
 """Clips, two of each video, of which the cost is the mean, as masks differ."""
@@ -50,6 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                              "the backbone reads tokens. Default: the recipe's")
     parser.add_argument('--window', type=int, nargs=3, metavar=('T', 'H', 'W'), help="of the backbone; default: the recipe's")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
+    plugin_argument(parser)
     parser.add_argument('--markdown', type=Path, help='also write the tables to this file')
     args = parser.parse_args(argv)
     if args.shape and (len(args.shape) > 3 or min(args.shape) < 1):
@@ -180,11 +182,9 @@ def shown(title: str, parts: list[PartCost]) -> tuple[Table, str]:
 def main(argv: list[str] | None = None) -> None:
     """Count, print, and write."""
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
     try:
-        check_names(cfg)
+        cfg = given_config(args.config, args.cfg_options, args.plugin)
+        init_default_scope(cfg.get('default_scope', 'mmaction'))
         if args.window:
             cfg.model.backbone.window_size = tuple(args.window)
         tables, remarks = count(cfg, args.shape)

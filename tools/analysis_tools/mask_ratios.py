@@ -22,6 +22,7 @@ import ssvideo.models  # noqa: E402, F401
 from ssvideo.models.maskers import Masker  # noqa: E402
 from ssvideo.models.maskers.base import Grid  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument, use_plugins  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,6 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--options', nargs='+', action=DictAction, default={}, help='further arguments of the masker')
     parser.add_argument('--draws', type=int, default=2000, help='masks drawn for each figure')
     parser.add_argument('--seed', type=int, default=0)
+    plugin_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -48,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     name, *values = args.vary or ['']
     try:
+        use_plugins(args.plugin)
         if args.vary and not values:
             raise ValueError(f'--vary {name} needs values, such as --vary num_blocks 1 3 5')
         rows = [{name: ast.literal_eval(value)} for value in values] or [{}]

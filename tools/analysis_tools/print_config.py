@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for custom_impor
 
 from mmengine.config import Config, DictAction  # noqa: E402
 
+from ssvideo.utils.plugins import plugin_argument, use_plugins  # noqa: E402
+
 OPTIONS = '--cfg-options'
 
 
@@ -24,6 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--sources', action='store_true', help='a line for each value, with the file that it comes from')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config: key=value')
+    plugin_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -53,6 +56,7 @@ def sources_of(path: str) -> tuple[dict[str, object], dict[str, str]]:
 def main(argv: list[str] | None = None) -> None:
     """Print."""
     args = parse_args(argv)
+    use_plugins(args.plugin)
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     if not args.sources:

@@ -53,8 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--methods', nargs='+', default=list(METHODS), choices=list(METHODS), metavar='NAME')
     parser.add_argument('--seconds', type=float, default=90, help='of training steps of each method')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='of the evaluation')
-    parser.add_argument('--probe-options', nargs='+', default=[], metavar='WORD',
-                        help='more words of tools/evaluate_frozen.py, with = in the place of the first dashes: =min-steps 20')
+    parser.add_argument('--min-steps', type=int, default=300, help='of the probes')
     args = parser.parse_args(argv)
     if missing := [name for name in NEEDED if not (args.quickstart / name).exists()]:
         parser.error(f'{args.quickstart} lacks {", ".join(missing)}: run tools/quickstart.sh first')
@@ -141,7 +140,7 @@ def evaluate(name: str, folder: Path, args: argparse.Namespace, env: dict[str, s
         words = ['tools/evaluate_frozen.py', str(folder / 'evaluate.py'), str(folder / 'pretrain' / 'last.pth'),
                  '--train', str(args.quickstart.resolve() / 'finetune.txt'), '--val', str(args.quickstart.resolve() / 'val.txt'),
                  '--methods', 'knn', 'attentive', '--fractions', '1', '--seeds', *map(str, args.seeds), '--out', str(folder),
-                 '--cache', str(folder / 'features'), *(word.replace('=', '--', 1) for word in args.probe_options)]
+                 '--cache', str(folder / 'features'), '--min-steps', str(args.min_steps)]
         run(words, folder / 'evaluate.log', env)
     rows = json.loads(results.read_text())['rows']
     return {row['method']: (row['mean']['val'], row['std']['val']) for row in rows}

@@ -20,13 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for custom_imports=['plugins.x'] from anywhere
 
-from mmengine.config import Config, DictAction  # noqa: E402
+from mmengine.config import DictAction  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
 from ssvideo.datasets.broken import BrokenFileError  # noqa: E402
 from ssvideo.engine.browse import Browser  # noqa: E402
-from ssvideo.engine.launch import check_names  # noqa: E402
+from ssvideo.engine.launch import given_config  # noqa: E402
 from ssvideo.engine.loaded_batch import LOADERS  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 from ssvideo.visualization import save_strips, suffix_of  # noqa: E402
 
 
@@ -45,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--play-fps', type=float, default=4.0, help='frames per second of an animation')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='override the config: key=value, nested keys with dots')
+    plugin_argument(parser)
     args = parser.parse_args(argv)
     if args.iteration < 0 or args.num < 1 or args.num_frames < 1:
         parser.error('--iteration counts from 0, --num and --num-frames from 1')
@@ -64,9 +66,7 @@ def run(args: argparse.Namespace) -> list[Path]:
     """
     out = Path(args.out or f'work_dirs/browse/{Path(args.config).stem}.png')
     suffix_of(out)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    check_names(cfg)
+    cfg = given_config(args.config, args.cfg_options, args.plugin)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)

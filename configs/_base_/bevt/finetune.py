@@ -30,7 +30,7 @@ three_crops = [  # code
     dict(type='ThreeCrop', crop_size=224)]
 pack = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
 
-loader = dict(num_workers=8, persistent_workers=True)
+loader = dict(num_workers=8, persistent_workers=True, collate_fn=dict(type='ssvideo.collate_clips'))
 train_dataloader = dict(
     **loader, batch_size=8,
     sampler=dict(type='ssvideo.DrawSampler', shuffle=True),

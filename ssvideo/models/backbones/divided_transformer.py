@@ -173,7 +173,7 @@ class DividedTransformer(Backbone):
     def embed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """Embed tokens with their positions: ``(N, t, h, w)`` -> ``(N, 1 + t * h * w, C)``, [CLS] first."""
         x = self.token_embedding(self.hide(tokens, mask)) + self.positions()
-        cls = (self.cls_token + self.positions.cls).expand(len(tokens), 1, -1)
+        cls = (self.cls_token + self.positions.cls).expand(tokens.shape[0], 1, -1)  # len() would fix N in an exported graph
         return self.drop(self.embedding_norm(torch.cat([cls, x.flatten(1, 3)], dim=1)))
 
     def hide(self, tokens: Tensor, mask: Tensor | None) -> Tensor:

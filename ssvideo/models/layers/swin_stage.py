@@ -116,4 +116,4 @@ class SwinStage(nn.Module):
         return x
 
     def _windows(self, x: Tensor, shift: Grid) -> Windows:
-        return windows_of(len(x), tuple(x.shape[1:4]), self.window, shift, x.device)
+        return windows_of(x.shape[0], tuple(x.shape[1:4]), self.window, shift, x.device)

@@ -17,6 +17,7 @@ class Windows:
     """Where each cell of a batch of grids lies once the grids are shifted, padded and cut into windows.
 
     Args:
+        num_clips: N; ``None`` where a graph for any number of clips is traced: the indices are then those of one clip.
         num_windows: windows of one clip.
         length: cells of one window, L.
         order: ``(N * num_windows * L,)`` int64, the grid cell (row of the flattened batch) that each window cell shows.
@@ -25,6 +26,7 @@ class Windows:
         regions: ``(num_windows, L)`` int64; cells of one window may see each other only where their numbers are equal.
             ``None`` without a shift.
     """
+    num_clips: int | None
     num_windows: int
     length: int
     order: Tensor
@@ -34,11 +36,16 @@ class Windows:
 
     def cut(self, x: Tensor) -> Tensor:
         """Take ``(N, t, h, w, C)`` to ``(N * num_windows, L, C)``; cells beyond the grid are zero."""
+        if self.num_clips is None:
+            return _take(x.flatten(1, 3), 1, self.order, self.padding).reshape(-1, self.length, x.shape[-1])
         rows = _Reorder.apply(x.reshape(-1, x.shape[-1]), self.order, self.padding, self.inverse, None)
         return rows.view(-1, self.length, x.shape[-1])
 
     def join(self, windows: Tensor, shape: torch.Size) -> Tensor:
         """Undo :meth:`cut`: take ``(N * num_windows, L, C)`` to ``shape``, ``(N, t, h, w, C)``."""
+        if self.num_clips is None:
+            cells = windows.reshape(-1, self.num_windows * self.length, shape[-1])
+            return _take(cells, 1, self.inverse, None).unflatten(1, shape[1:4])
         rows = _Reorder.apply(windows.reshape(-1, shape[-1]), self.inverse, None, self.order, self.padding)
         return rows.view(shape)
 
@@ -56,7 +63,7 @@ def windows_of(num_clips: int, grid: Grid, window: Grid, shift: Grid, device: to
     is padded at its far end.
 
     Args:
-        num_clips: N.
+        num_clips: N; a ``SymInt`` while a graph is traced with any.
         grid: ``(t, h, w)`` of the features.
         window: cells of a window per axis.
         shift: cells by which the windows are shifted per axis.
@@ -70,8 +77,9 @@ def windows_of(num_clips: int, grid: Grid, window: Grid, shift: Grid, device: to
     size = tuple(min(g, w) for g, w in zip(grid, window))
     shift = tuple(s if g > w else 0 for g, w, s in zip(grid, window, shift))
     counts = tuple(-(-g // s) for g, s in zip(grid, size))
-    order, inverse, padding, regions = _index_tensors(num_clips, grid, size, shift, str(device))
-    return Windows(math.prod(counts), math.prod(size), order, inverse, padding, regions)
+    traced = isinstance(num_clips, torch.SymInt)
+    order, inverse, padding, regions = _index_tensors(1 if traced else num_clips, grid, size, shift, str(device))
+    return Windows(None if traced else num_clips, math.prod(counts), math.prod(size), order, inverse, padding, regions)
 
 
 class _Reorder(torch.autograd.Function):
@@ -80,15 +88,15 @@ class _Reorder(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows, order, blank, back_order, back_blank):
         ctx.save_for_backward(back_order, back_blank)
-        return _take(rows, order, blank)
+        return _take(rows, 0, order, blank)
 
     @staticmethod
     def backward(ctx, grad):
-        return _take(grad, *ctx.saved_tensors), None, None, None, None
+        return _take(grad, 0, *ctx.saved_tensors), None, None, None, None
 
 
-def _take(rows: Tensor, order: Tensor, blank: Tensor | None) -> Tensor:
-    taken = rows.index_select(0, order)
+def _take(rows: Tensor, axis: int, order: Tensor, blank: Tensor | None) -> Tensor:
+    taken = rows.index_select(axis, order)
     return taken if blank is None else taken.masked_fill(blank, 0)
 
 
