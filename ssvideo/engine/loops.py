@@ -33,8 +33,8 @@ class StreamTrainLoop(EpochBasedTrainLoop):
     Args:
         runner: the runner.
         dataloader: loader configs by the name of the stream, ``dict(video=dict(...), image=dict(...))``, of which the
-            first sets the length of an epoch; or one loader config, for a stream named 'video'. Their samplers are
-            ``DrawSampler``s; lists of broken files go to the runner's work folder.
+            first sets the length of an epoch; or one loader config, for a stream named 'video'. The sampler of each is a
+            ``DrawSampler``; lists of broken files go to the runner's work folder.
         max_epochs: epochs of the first stream.
         val_begin: first epoch after which to validate.
         val_interval: epochs from one validation to the next.

@@ -200,6 +200,19 @@ def test_write_page__damaged_logs_are_a_warning(tmp_path):
     assert 'The scalars cannot be read' in page.words and 'expected one JSON object a line' in page.words
 
 
+def test_write_page__an_error_is_seen_behind_many_warnings(tmp_path):
+    run = write_run(tmp_path / 'run')
+    log, = run.glob('*/*.log')
+    frozen = [f'2026/01/01 10:00:01 - mmengine - WARNING - layer{number}.weight is skipped since its requires_grad=False'
+              for number in range(80)]
+    others = [f'2026/01/01 10:00:02 - mmengine - WARNING - {text}' for number in range(60) for text in [f'number {number}'] * 2]
+    log.write_text('\n'.join([*frozen, *others, '2026/01/01 10:00:03 - mmengine - ERROR - stopped']) + '\n' * 30)
+    words = Page(write_page(run)).words
+    assert 'Warnings and errors: 201' in words and 'times ERROR stopped 1' in words
+    assert 'a frozen parameter is left out of the optimiser 80' in words and 'layer7' not in words
+    assert '12 other messages are in the log' in words
+
+
 def test_write_page__another_folder_is_refused(tmp_path):
     (tmp_path / 'empty').mkdir()
     for folder, out, message in [('none', None, 'is no folder'), ('empty', None, 'is not the folder of a run'),

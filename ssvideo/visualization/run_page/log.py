@@ -8,12 +8,14 @@ from pathlib import Path
 from .content import Section, Table, Text
 
 LINE = re.compile(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - (WARNING|ERROR|CRITICAL) - (.*)$')
+FROZEN = re.compile(r'^\S+ is skipped since its requires_grad=False$')
+"""What mmengine says of each parameter of a frozen tokenizer: dozens of lines, before which others would not be seen."""
 FACT = re.compile(r'^    ([\w. ]+): (.+)$')
 MAX_MESSAGES, LAST_LINES = 50, 20
 
 
 def log_sections(logs: list[Path]) -> list[Section]:
-    """The environment as the newest log has it, warnings and errors of all logs, and the last lines.
+    """The environment as the newest log has it, warnings and errors of all logs, errors first, and the last lines.
 
     Args:
         logs: in order of time; none gives empty sections.
@@ -24,9 +26,10 @@ def log_sections(logs: list[Path]) -> list[Section]:
         last = log.read_text(errors='replace').splitlines()
         for line in last:
             if found := LINE.match(line):
-                counts[found.groups()] += 1
+                counts[found[1], FROZEN.sub('a frozen parameter is left out of the optimiser', found[2])] += 1
     if counts:
-        rows = [[level, text, f'{count}'] for (level, text), count in counts.most_common(MAX_MESSAGES)]
+        ranked = sorted(counts.most_common(), key=lambda item: item[0][0] == 'WARNING')  # keeps the order of like ones
+        rows = [[level, text, f'{count}'] for (level, text), count in ranked[:MAX_MESSAGES]]
         left = f'{len(counts) - MAX_MESSAGES} other messages are in the log.' if len(counts) > MAX_MESSAGES else ''
         messages.items.append(Table(f'Warnings and errors: {sum(counts.values())}', ['level', 'message', 'times'], rows, left,
                                     folded=True))
