@@ -49,7 +49,8 @@ def mmaction_swin(ours: VideoSwin) -> nn.Module:
                 num_heads=[stage[0].attn.num_heads for stage in blocks])
     theirs = SwinTransformer3D(
         arch, pretrained2d=False, patch_size=ours.patch_size, window_size=ours.window_size,
-        mlp_ratio=blocks[0][0].mlp.fc1.out_features / ours.channels[0], drop_path_rate=blocks[-1][-1].drop_path)
+        mlp_ratio=blocks[0][0].mlp.fc1.out_features / ours.channels[0], drop_path_rate=blocks[-1][-1].drop_path,
+        out_indices=(len(blocks) - 1,))
     weights = {name: value for name, value in ours.state_dict().items() if name != 'mask_embedding'}
     indices = {name: value for name, value in theirs.state_dict().items() if name.endswith('relative_position_index')}
     theirs.load_state_dict(weights | indices, strict=True)

@@ -155,8 +155,8 @@ def keep_pixels(cfg: Config) -> None:
     if cfg.model.backbone.type.rsplit('.', 1)[-1] != 'VideoSwin':
         raise ValueError(f'--against {MMACTION} compares VideoSwin, and this recipe has {cfg.model.backbone.type}')
     cfg.model.pop('tokenizer', None)
-    if 'dataset' not in cfg.train_dataloader:
-        cfg.train_dataloader = dict([next(iter(cfg.train_dataloader.items()))])
+    loaders = cfg.train_dataloader
+    cfg.train_dataloader = dict(clips=loaders if 'dataset' in loaders else next(iter(loaders.values())))
 
 
 def read_config(path: str, options: dict) -> Config:
