@@ -82,6 +82,21 @@ def test_vimpac__is_the_plain_step(padded, dtype):
     compare(VIMPAC, vimpac_batch(padded), dtype)
 
 
+def test_vimpac__attention_has_a_mask_only_where_tokens_are_pad(monkeypatch):
+    masks, attend = [], torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*args, attn_mask=None, **words):
+        masks.append(attn_mask)
+        return attend(*args, attn_mask=attn_mask, **words)
+
+    monkeypatch.setattr(torch.nn.functional, 'scaled_dot_product_attention', watched)
+    model = MODELS.build(VIMPAC)
+    for padded in (False, True):
+        masks.clear()
+        model(**model.data_preprocessor(vimpac_batch(padded), True), mode='loss')
+        assert masks and all((mask is not None) == padded for mask in masks)
+
+
 @pytest.mark.parametrize('changes', [dict(layout='T|H|W', num_heads=6), dict(layout='THW', norm='pre'), dict(layout='T,HW')])
 def test_vimpac__noisy_masks_and_other_layouts_are_the_plain_step(changes):
     config = dict(VIMPAC, backbone=VIMPAC['backbone'] | changes,

@@ -19,6 +19,8 @@ class PlainDividedTransformer(DividedTransformer):
     Source: VIMPAC, arXiv:2106.11250, Sec. 3.4, App. A.1, Eqs. 9-15.
     """
 
+    knows_whole = False
+
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Features:
         """See :meth:`Backbone.forward`."""
         pad = inputs == PAD
