@@ -98,6 +98,7 @@ class DividedTransformer(Backbone):
     """
 
     reads = 'tokens'
+    knows_whole = True
 
     def __init__(self, grid: tuple[int, int, int] = (5, 16, 16), vocab_size: int = 8192, embed_dims: int = 512,
                  num_layers: int = 6, num_heads: int = 8, attention_dims: int | None = None,
@@ -152,15 +153,20 @@ class DividedTransformer(Backbone):
             for projection in (*(attention.body.out for attention in layer.attentions), layer.mlp.body[-1]):
                 projection.weight.mul_(1 / math.sqrt(num_residuals))
 
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Features:
+    def forward(self, inputs: Tensor, mask: Tensor | None = None, whole: bool = False) -> Features:
         """Encode tokens, see :meth:`Backbone.forward`.
+
+        Args:
+            inputs: ``(N, t, h, w)`` int64, PAD allowed.
+            mask: which of them are hidden.
+            whole: True where no token is PAD. Attention then has no mask, which fused kernels like better.
 
         Raises:
             ValueError: if ``inputs`` are not integer tokens of the grid that the model was built for.
         """
         self._check(inputs, mask)
         x = self.embed(inputs, mask)
-        visible = inputs != PAD
+        visible = None if whole else inputs != PAD
         masks = {axes: line_masks(visible, self.grid, axes) for axes in self.line_axes}
         for layer in self.layers:
             if self.checkpoint_activations and torch.is_grad_enabled():
