@@ -11,7 +11,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     bad_numbers=dict(type='ssvideo.BadNumbersHook', max_in_row=10),
     health=dict(type='ssvideo.HealthHook'),
-    broken_files=dict(type='ssvideo.BrokenFilesHook'))
+    broken_files=dict(type='ssvideo.BrokenFilesHook'),
+    compile=dict(type='ssvideo.CompileHook', parts=()))  # default_hooks.compile.parts=backbone,objectives,tokenizers
 custom_hooks = []
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

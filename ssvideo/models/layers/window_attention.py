@@ -63,13 +63,13 @@ class WindowAttention(nn.Module):
         the part of the table with the right distances (distance 0 for a single frame). In space, where a map is
         smaller than the window, it is how the released models and mmaction2 number the cells: trained tables expect it.
         """
-        index = _pair_index(self.window, length, str(self.relative_position_bias_table.device))
+        index, = _pair_index(self.window, length, str(self.relative_position_bias_table.device))
         return self.relative_position_bias_table.t().index_select(1, index).view(1, self.num_heads, length, length)
 
 
 @torch.compiler.assume_constant_result
-def _pair_index(window: Grid, length: int, device: str) -> Tensor:
-    return _cached_pair_index(window, length, device)
+def _pair_index(window: Grid, length: int, device: str) -> tuple[Tensor]:
+    return (_cached_pair_index(window, length, device),)
 
 
 @lru_cache(maxsize=64)
