@@ -15,7 +15,8 @@ from .hooks import (
 from .layer_decay import LayerDecayConstructor
 from .loops import ClipTrainLoop, StreamTrainLoop
 from .optim_wrapper import AutocastOptimWrapper, GuardedOptimWrapper
+from .zero_adamw import ZeroAdamW
 
 __all__ = ['AutocastOptimWrapper', 'BadNumbersError', 'BadNumbersHook', 'CheckpointHook', 'ClipTrainLoop', 'CompileHook',
            'GuardedOptimWrapper', 'HealthHook', 'KNNHook', 'LateInfoHook', 'LayerDecayConstructor', 'LoggerHook', 'NextStageHook',
-           'PicturesHook', 'SaveTokenizerHook', 'StreamTrainLoop']
+           'PicturesHook', 'SaveTokenizerHook', 'StreamTrainLoop', 'ZeroAdamW']

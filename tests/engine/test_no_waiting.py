@@ -70,8 +70,9 @@ def the_device_has_no_numbers(monkeypatch):
     monkeypatch.setattr('mmengine.runner.runner.get_device', lambda: 'meta')
     monkeypatch.setattr('ssvideo.engine.optim_wrapper.get_device', lambda: 'meta')
     monkeypatch.setattr(Runner, '_init_model_weights', lambda self: None)  # it tells means of weights
-    monkeypatch.setattr(sys.modules[Adam.__module__], '_device_dtype_check_for_fused', lambda *args, **kwargs: None)  # nor does this
-    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())  # which does not know the device
+    # these do not know the device
+    monkeypatch.setattr(sys.modules[Adam.__module__], '_device_dtype_check_for_fused', lambda *args, **kwargs: None)
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())
     yield
     DefaultScope._instance_dict.clear()
 
