@@ -17,9 +17,8 @@ custom_hooks = []
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
                dist_cfg=dict(backend='nccl'))
-# gradients lie in the buffers that are exchanged, and which parameters have one does not change from step to step
-model_wrapper_cfg = dict(
-    type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=True)
+# gradients lie in the buffers that are exchanged. static_graph=True works, too, but not with accumulation (torch fails)
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True)
 log_processor = dict(
     type='LogProcessor', window_size=20, by_epoch=True,
     mean_pattern=r'loss|time|grad_norm|_(accuracy|perplexity|similarity|mask_ratio)$')  # of the rest the last value is logged

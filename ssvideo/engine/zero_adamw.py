@@ -40,6 +40,7 @@ class ZeroAdamW(ZeroRedundancyOptimizer):
                              "optimizer=dict(type='AdamW', ...), or start with tools/dist_train.sh")
         super().__init__(params, optimizer_class=AdamW, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay,
                          fused=fused)
+        self.defaults = dict(self.optim.defaults)  # AdamW's, which a checkpoint has
         self._gathered = False
 
     def step(self, closure=None, **kwargs):

@@ -70,13 +70,14 @@ def compare_optimizers(folder, rank):
     return runs
 
 
-def exchange(folder, **words):
-    """Losses and weights of a pre-training with two accumulated batches that are contrasted together."""
+def exchange(folder, accumulate, **words):
+    """Losses and weights of a pre-training; all batches of an optimiser step are contrasted together."""
     kept = Outputs()
-    objectives = MODEL['objectives'] | dict(nce=dict(type='ssvideo.InfoNCE', hidden_dims=12, out_dims=6, num_pairs=16))
+    objectives = MODEL['objectives'] | dict(
+        nce=dict(type='ssvideo.InfoNCE', hidden_dims=12, out_dims=6, num_pairs=8 * accumulate))
     runner = pretraining_run(
         folder, max_epochs=1, hooks=[kept], model=MODEL | dict(objectives=objectives), launcher='pytorch',
-        optim_wrapper=dict(accumulative_counts=4), default_hooks=dict(checkpoint=None),
+        optim_wrapper=dict(accumulative_counts=accumulate), default_hooks=dict(checkpoint=None),
         cfg=dict(model_wrapper_cfg=WRAPPER | words))
     runner.train()
     DefaultScope._instance_dict.clear()
@@ -89,8 +90,10 @@ def one_of_two_processes(rank, folder):
     dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     runs = compare_optimizers(folder, rank)
     recipe = Config.fromfile(ROOT / 'configs/_base_/runtime.py').model_wrapper_cfg.to_dict()
-    views = exchange(f'{folder}/views', **recipe)
-    torch.save(dict(runs=runs, plain=exchange(f'{folder}/plain'), views=views), f'{folder}/{rank}.pth')
+    exchanges = dict(
+        plain_2=exchange(f'{folder}/plain_2', 2), views_2=exchange(f'{folder}/views_2', 2, **recipe),
+        plain_1=exchange(f'{folder}/plain_1', 1), views_1=exchange(f'{folder}/views_1', 1, static_graph=True, **recipe))
+    torch.save(dict(runs=runs, **exchanges), f'{folder}/{rank}.pth')
     dist.destroy_process_group()
 
 
@@ -137,8 +140,9 @@ def test_zero_adamw__needs_processes():
 
 
 def test_runtime__gradients_lie_in_the_buckets_and_nothing_changes(found):
-    """With accumulation, and a contrast over the batches of two steps and both processes."""
+    """With accumulation, and a contrast over the batches of two steps and both processes; without, with a static graph."""
     for one in found:
-        outputs, weights, *words = one['views']
-        assert words == [True, True] and one['plain'][2:] == (False, False)
-        assert outputs == one['plain'][0] and torch.equal(weights, one['plain'][1])
+        for accumulate in (1, 2):
+            expected, (outputs, weights, *words) = one[f'plain_{accumulate}'], one[f'views_{accumulate}']
+            assert words == [True, accumulate == 1] and expected[2:] == (False, False)
+            assert outputs == expected[0] and torch.equal(weights, expected[1])
