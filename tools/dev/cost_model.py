@@ -8,7 +8,7 @@ pass, or the input (decoding on the CPU cores of a GPU, or reading a token store
 counted from the configs (get_flops.py): a trained part costs three times its forward pass, a frozen tokenizer once, and where a
 contrast needs more pairs than are at hand, backbones are run forward once more. The defaults are the data sheet of an H200
 (dense bfloat16, NVLink, memory), 400 Gb/s of network for each GPU, and this project's rates of loading (docs/benchmarks.md);
-nothing here was measured on a GPU. Utilisation is the figure to put in once a GPU has been measured (tools/dev/gpu_benchmarks.py).
+nothing here was measured on a GPU. Utilisation is the figure to put in once one has been (tools/dev/gpu_benchmarks.py).
 """
 from __future__ import annotations
 
