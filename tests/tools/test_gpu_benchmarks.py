@@ -29,7 +29,8 @@ def no_scope_left():
 
 def test_gpu_benchmarks__all_tables(tmp_path, capsys):
     DalleVAE(32, 4, num_blocks=1).save_tokenizer(tmp_path / 'dalle.safetensors')
-    common = ['--device', 'cpu', '--backend', 'eager', '--rounds', '2', '--curve', '4', '--batch', '2', '--shape', '4', '64', '64']
+    common = ['--device', 'cpu', '--backend', 'eager', '--rounds', '2', '--curve', '4', '--batch', '2',
+              '--shape', '4', '64', '64']
     gpu_benchmarks.main([*common, '--recipes', 'vimpac_256', '--out', str(tmp_path / 'out'), '--vimpac-256-options', *TRANSFORMER,
                          '--swin-options', *(f'{name}={value}' for name, value in SWIN.items())])
     page = (tmp_path / 'out' / 'page.md').read_text()
@@ -53,7 +54,8 @@ def test_gpu_benchmarks__a_part_that_fails_is_told(tmp_path):
     with pytest.raises(SystemExit):
         gpu_benchmarks.main(['--device', 'cpu', '--recipes', 'vimpac_256', '--tables', 'gaps', '--out', str(tmp_path),
                              '--vimpac-256-options', 'model.backbone.norm=odd'])
-    assert "NOT MEASURED: ValueError: DividedTransformer: norm must be 'post' or 'pre', got 'odd'" in (tmp_path / 'page.md').read_text()
+    page = (tmp_path / 'page.md').read_text()
+    assert "NOT MEASURED: ValueError: DividedTransformer: norm must be 'post' or 'pre', got 'odd'" in page
 
 
 def test_largest_gaps__of_what_overlaps():

@@ -57,6 +57,10 @@ def test_memory_budget__a_line_that_larger_batches_lie_on(tmp_path, capsys):
     assert two > 2 * one - 2 and one > 50
     assert float(cells[7].rstrip('%')) < 10 and float(cells[8].rstrip('%')) < 1, 'neither logits nor masks are the peak'
 
+    memory_budget.main([str(path), '--batch', '2', '6', '--device', 'meta', '--out', str(tmp_path / 'meta.md')])
+    nothing_computed = (tmp_path / 'meta.md').read_text().splitlines()[2].split('|')
+    assert float(nothing_computed[5]) >= float(cells[4]), 'an upper bound of the slope'
+
     cfg = memory_budget.Config.fromfile(path)
     peaks = [memory_budget.measure(cfg, size, None, torch.device('cpu')) for size in (2, 6, 14)]
     each = (peaks[1].step - peaks[0].step) / 4

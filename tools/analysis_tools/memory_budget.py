@@ -6,7 +6,8 @@
 Clips are random, and so are the weights; a tokenizer whose file is missing is one of the published size. Memory is that of
 tensors: weights, the optimiser's state, gradients, activations. What kernels take for themselves, a CUDA context (some 0.5 GiB)
 and what the allocator loses between tensors come on top; --spare leaves room for them. The last columns tell how much of the peak
-are logits (with their gradients) and masks.
+are logits (with their gradients) and masks. With --device meta nothing is computed, so full sizes take seconds; figures are then
+those of float32 with attention weights written out, an upper bound.
 """
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ import argparse
 import gc
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
@@ -74,6 +77,10 @@ def measure(cfg: Config, videos: int, amp: bool | None, device: torch.device) ->
     if is_autocast:  # which takes the device that mmengine finds
         wrapper.type = 'ssvideo.GuardedOptimWrapper'
     wrapper.pop('accumulative_counts', None)
+    if device.type == 'meta':  # where nothing can be asked, such as the norm of the gradients
+        wrapper.update(type='OptimWrapper', clip_grad=None)
+        wrapper.optimizer.pop('fused', None)
+        is_autocast, amp = False, False
     model, optimiser, _ = build_step_model(cfg.model, wrapper, device)
     batch = random_batch(model, cfg.train_dataloader, videos)
     step = TrainingStep(model, optimiser, batch, device, torch.bfloat16 if (is_autocast if amp is None else amp) else None)
@@ -93,7 +100,7 @@ def row(name: str, small: Peak, large: Peak, gib: list[float], spare: float) -> 
     """The line of a recipe."""
     each = (large.step - small.step) / (large.videos - small.videos)
     fixed = large.state + large.step - each * large.videos
-    fits = [max(0, int((one * GIB * (1 - spare) - fixed) // each)) if each > 0 else 0 for one in gib]
+    fits = [max(0, int((one * GIB * (1 - spare) - fixed) // each)) if each > 0 else 'take larger --batch' for one in gib]
     whole = large.state + large.step
     return (name, large.batch, f'{whole / GIB:.2f}', f'{fixed / GIB:.2f}', f'{each / GIB:.3f}', *(str(number) for number in fits),
             f'{large.logits / whole:.1%}', f'{large.masks / whole:.2%}')
@@ -113,7 +120,10 @@ def main(argv: list[str] | None = None) -> None:
         if missing := [name for name in ('model', 'train_dataloader', 'optim_wrapper') if not cfg.get(name)]:
             sys.exit(f'error: {path} has no {", ".join(missing)}: give the config of a training')
         check_names(cfg)
-        peaks = [measure(cfg, size, args.amp, args.device) for size in args.batch]
+        # Autocast does not know the meta device.
+        unknown = mock.patch('torch.autocast', lambda *_, **__: nullcontext()) if args.device.type == 'meta' else nullcontext()
+        with unknown:
+            peaks = [measure(cfg, size, args.amp, args.device) for size in args.batch]
         lines.append(row(Path(path).name, *peaks, args.gib, args.spare))
     page = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *lines))
     print(page)
