@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..models.objectives import Objective
 from ..models.tokenizers import Tokenizer
@@ -17,6 +17,8 @@ def compile_parts(model: nn.Module, parts: Sequence[str], backend: str = 'induct
     The model's modules, and so the names in its state dict, stay what they are. A part that cannot be one graph is an error
     in the first step. What differs from step to step does not lead to another graph: the number of masked positions, and of
     the frames that a tokenizer is given, are left open in the graphs. All that is random is drawn as without compilation.
+    Of an objective its networks are compiled (decoder, projector, transform); its loss takes the scores by blocks of rows,
+    whose number would be fixed in a graph.
 
     Args:
         model: changed in place.
@@ -25,7 +27,7 @@ def compile_parts(model: nn.Module, parts: Sequence[str], backend: str = 'induct
         backend: of ``torch.compile``.
 
     Returns:
-        Names of the modules that were compiled.
+        Names of the modules whose forward was compiled.
 
     Raises:
         ValueError: if the model has no such part.
@@ -38,11 +40,15 @@ def compile_parts(model: nn.Module, parts: Sequence[str], backend: str = 'induct
     names = []
     for name, module in _modules_of(model, parts):
         if isinstance(module, FrameTokenizer):  # by chunks of frames, of which the last is smaller
-            module.tokens_of = _with_any_number_of_pictures(compiled(module.tokens_of))
-        elif isinstance(module, Objective):
-            module.forward = _with_any_number_of_positions(compiled(module.forward))
+            module.tokens_of = _with_any_number_of_rows(compiled(module.tokens_of))
         elif isinstance(module, Tokenizer):
-            module.forward = _with_any_number_of_pictures(compiled(module.forward))
+            module.forward = _with_any_number_of_rows(compiled(module.forward))
+        elif isinstance(module, Objective):
+            networks = {f'{name}.{inner}': child for inner, child in module.named_children() if any(child.children())}
+            for network in networks.values():
+                network.forward = _with_any_number_of_rows(compiled(network.forward))
+            names += networks
+            continue
         else:
             module.forward = compiled(module.forward)
         names.append(name)
@@ -63,15 +69,9 @@ def _modules_of(model: nn.Module, parts: Sequence[str]) -> Iterator[tuple[str, n
             yield part, module
 
 
-def _with_any_number_of_pictures(function: Callable) -> Callable:
-    def call(pictures):
-        torch._dynamo.maybe_mark_dynamic(pictures, 0)
-        return function(pictures)
-    return call
-
-
-def _with_any_number_of_positions(function: Callable) -> Callable:
-    def call(features, masked):
-        torch._dynamo.maybe_mark_dynamic(masked.positions, 0)
-        return function(features, masked)
+def _with_any_number_of_rows(function: Callable) -> Callable:
+    def call(first, *others):
+        if isinstance(first, Tensor):
+            torch._dynamo.maybe_mark_dynamic(first, 0)
+        return function(first, *others)
     return call

@@ -11,8 +11,8 @@ from tests.engine.pretraining_runs import Outputs, pretraining_run
 from tests.engine.step_models import build, noise, total_loss
 
 PARTS = ('backbone', 'objectives', 'tokenizers')
-COMPILED = dict(vimpac=['backbone', 'objectives.mlm', 'objectives.nce'],
-                bevt=['backbone', 'objectives.mvm', 'tokenizers.tokenizer'])
+COMPILED = dict(vimpac=['backbone', 'objectives.mlm.transform', 'objectives.nce.projector'],
+                bevt=['backbone', 'objectives.mvm.decoder', 'tokenizers.tokenizer'])
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_compile__by_one_line_of_a_config(tmp_path):
         outputs += recorded.outputs
         assert len(set(masked.numbers)) > 2, 'masked positions'
     assert kept[0] == kept[1] and len(kept[0]) == 16
-    assert counters['stats']['unique_graphs'] == 3, 'backbone and two objectives'
+    assert counters['stats']['unique_graphs'] == 3, 'backbone, and the networks of two objectives'
 
 
 def test_compile__an_unknown_part_is_named(tmp_path):
