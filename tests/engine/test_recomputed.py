@@ -12,10 +12,12 @@ def step(model, method):
     """Loss and gradients of a step with dropout and drop path, and the bytes that its forward pass keeps."""
     kept = {}
     with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.nbytes) and tensor, lambda tensor: tensor):
+            lambda tensor: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage()) and tensor,
+            lambda tensor: tensor):
         loss = total_loss(model, noise(method, 0), seed=1)
+    kept_bytes = sum(storage.nbytes() for storage in kept.values())
     loss.backward()
-    return loss, {name: parameter.grad for name, parameter in model.named_parameters()}, sum(kept.values())
+    return loss, {name: parameter.grad for name, parameter in model.named_parameters()}, kept_bytes
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -27,8 +29,8 @@ def test_checkpoint_activations__by_stage_changes_nothing_but_memory(method, tmp
         assert torch.equal(found, loss)
         for name, gradient in gradients.items():
             assert gradient is None and other[name] is None or torch.equal(other[name], gradient), name
-    assert memory[()] == whole > max(memory[0,], memory[1,])
-    assert min(memory[0,], memory[1,]) > memory[0, 1] == memory[True]
+    assert memory[()] == pytest.approx(whole, rel=0.01) and memory[0, 1] == pytest.approx(memory[True], rel=0.01)
+    assert whole > 1.02 * max(memory[0,], memory[1,]) and min(memory[0,], memory[1,]) > 1.02 * memory[True]
 
 
 def test_checkpoint_activations__wrong_numbers():

@@ -15,7 +15,8 @@ import argparse
 import gc
 import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -70,6 +71,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Within this context nobody asks for autocast, which does not know the meta device."""
+    with mock.patch('torch.autocast', lambda *_, **__: nullcontext()), mock.patch('torch.is_autocast_enabled', lambda *_: False):
+        yield
+
+
 def measure(cfg: Config, videos: int, amp: bool | None, device: torch.device) -> Peak:
     """The second step at a batch size, when the optimiser's state is there."""
     wrapper = cfg.optim_wrapper.copy()
@@ -120,9 +128,7 @@ def main(argv: list[str] | None = None) -> None:
         if missing := [name for name in ('model', 'train_dataloader', 'optim_wrapper') if not cfg.get(name)]:
             sys.exit(f'error: {path} has no {", ".join(missing)}: give the config of a training')
         check_names(cfg)
-        # Autocast does not know the meta device.
-        unknown = mock.patch('torch.autocast', lambda *_, **__: nullcontext()) if args.device.type == 'meta' else nullcontext()
-        with unknown:
+        with without_autocast() if args.device.type == 'meta' else nullcontext():
             peaks = [measure(cfg, size, args.amp, args.device) for size in args.batch]
         lines.append(row(Path(path).name, *peaks, args.gib, args.spare))
     page = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in (head, ['---'] * len(head), *lines))
