@@ -27,7 +27,7 @@ TRAINERS = dict(
     DalleVAE=[dict(vocab_size=16, hidden_dims=8, temperature_iters=10, kl_iters=10)],
     PecoVQVAE=[dict(perceptual=None, vocab_size=16, code_dims=4, widths=(4, 8, 8), num_blocks=1)])
 TOKENIZERS = ('DalleTokenizer', 'PecoTokenizer')
-COMPOSITIONS = ('Pretrainer', 'ClipClassifier', 'ClipPreprocessor')
+COMPOSITIONS = ('Pretrainer', 'ClipClassifier', 'ClipPreprocessor', 'DeviceAugment')
 GRID = (4, 4, 4)
 
 

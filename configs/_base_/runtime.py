@@ -12,11 +12,14 @@ default_hooks = dict(
     strict_load=dict(type='ssvideo.StrictLoadHook'),  # what may be missing or left over is named by the recipe that means it
     bad_numbers=dict(type='ssvideo.BadNumbersHook', max_in_row=10),
     health=dict(type='ssvideo.HealthHook'),
-    broken_files=dict(type='ssvideo.BrokenFilesHook'))
+    broken_files=dict(type='ssvideo.BrokenFilesHook'),
+    compile=dict(type='ssvideo.CompileHook', parts=()))  # default_hooks.compile.parts=backbone,objectives,tokenizers
 custom_hooks = []
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
                dist_cfg=dict(backend='nccl'))
+# gradients lie in the buffers that are exchanged. static_graph=True works, too, but not with accumulation (torch fails)
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False, gradient_as_bucket_view=True)
 log_processor = dict(
     type='LogProcessor', window_size=20, by_epoch=True,
     mean_pattern=r'loss|time|grad_norm|_(accuracy|perplexity|similarity|mask_ratio)$')  # of the rest the last value is logged

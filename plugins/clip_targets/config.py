@@ -5,6 +5,7 @@
 _base_ = ['../../configs/bevt_video_swin_b.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.clip_targets'])
 
+work_dir = 'work_dirs/clip_targets_swin_b'
 model = dict(
     backbone=dict(token_stride=(2, 16, 16)),  # ours: one target for each pair of frames, half of the teacher's work
     tokenizer=dict(

@@ -3,6 +3,7 @@
 _base_ = ['../../configs/quickstart/bevt_video.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.clip_targets'])
 
+work_dir = f'{_base_.ROOT}/clip_targets'
 load_from = None
 max_epochs = max(1, round(8 * _base_.SCALE))
 model = dict(

@@ -5,6 +5,7 @@
 _base_ = ['../../configs/tokenizers/peco.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.fsq_tokenizer'])
 
+work_dir = 'work_dirs/fsq'  # config_tokens.py reads the tokenizer there
 model = dict(
     _delete_=True, type='ssvideo.FsqVAE',
     levels=[8, 8, 8, 6, 5],  # Table 1, for 2^14 codes

@@ -1,9 +1,9 @@
 # A small FSQ tokenizer, trained on single frames of the quickstart's videos in two minutes on one core.
-#     QUICKSTART=work_dirs/quickstart python tools/train.py plugins/fsq_tokenizer/config_small.py \
-#         --work-dir work_dirs/quickstart/fsq
+#     QUICKSTART=work_dirs/quickstart python tools/train.py plugins/fsq_tokenizer/config_small.py
 _base_ = ['../../configs/quickstart/tokenizer.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.fsq_tokenizer'])
 
+work_dir = f'{_base_.ROOT}/fsq'  # config_small_tokens.py reads the tokenizer there
 max_epochs = max(1, round(6 * _base_.SCALE))
 model = dict(
     _delete_=True, type='ssvideo.FsqVAE',

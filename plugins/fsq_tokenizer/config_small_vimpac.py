@@ -3,6 +3,8 @@
 _base_ = ['../../configs/quickstart/vimpac.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.fsq_tokenizer'])
 
+work_dir = f'{_base_.ROOT}/fsq_vimpac'
+
 model = dict(backbone=dict(vocab_size=5 * 4 * 3))  # the levels of config_small.py
 train_dataloader = dict(video=dict(dataset=dict(store=f'{_base_.ROOT}/tokens_fsq')))
 custom_hooks = [

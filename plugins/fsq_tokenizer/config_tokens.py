@@ -3,4 +3,4 @@
 _base_ = ['../../configs/tokenizers/tokens_vimpac_128.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.fsq_tokenizer'])
 
-tokenizer = dict(type='ssvideo.FsqTokenizer', checkpoint='work_dirs/config/tokenizer.safetensors')
+tokenizer = dict(type='ssvideo.FsqTokenizer', checkpoint='work_dirs/fsq/tokenizer.safetensors')

@@ -181,6 +181,16 @@ def test_fsq_vae__learns_as_configured():
     assert history[-1] < 0.5 * history[0]
 
 
+def test_fsq_vae__the_recipe_steps_when_shrunk():
+    model = Config.fromfile(FOLDER / 'config.py').model
+    assert (math.prod(model.levels), 2 ** (len(model.widths) - 1)) == (15360, 8)
+    model.update(widths=(4,) * 4, num_blocks=1)
+    model.perceptual = dict(name='resnet18', layers=(0,), random_weights=True)
+    model = MODELS.build(model)
+    model.parse_losses(model.loss(pictures()))[0].backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+
 @pytest.mark.parametrize('name', ['config_vimpac.py', 'config_small_vimpac.py'])
 def test_vimpac__reads_and_predicts_fsq_ids(name, tmp_path):
     """The vocabulary of the config is that of the tokenizer, and a model made smaller steps on its ids."""

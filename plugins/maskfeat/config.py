@@ -4,6 +4,7 @@
 _base_ = ['../../configs/bevt_video_swin_b.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.maskfeat'])
 
+work_dir = 'work_dirs/maskfeat_swin_b'
 load_from = None
 max_epochs = 300  # paper
 global_batch = 256  # ours; the learning rate follows

@@ -2,6 +2,7 @@
 #     QUICKSTART=work_dirs/quickstart python tools/train.py plugins/maskfeat/config_small_vit.py
 _base_ = ['config_small.py']
 
+work_dir = f'{_base_.ROOT}/maskfeat_vit'
 model = dict(
     backbone=dict(
         _delete_=True, type='ssvideo.MaskTokenViT', grid=(_base_.NUM_FRAMES // 2, 8, 8), patch_size=(2, 8, 8), embed_dims=96,

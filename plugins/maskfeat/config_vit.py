@@ -4,6 +4,7 @@
 _base_ = ['../../configs/bevt_image_swin_b.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.maskfeat'])
 
+work_dir = 'work_dirs/maskfeat_vit_b'
 max_epochs = 300  # code
 global_batch = 2048  # ours; the learning rate follows
 model = dict(

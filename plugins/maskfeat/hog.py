@@ -8,17 +8,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def oriented_gradients(pictures: Tensor, num_bins: int = 9, cell: int = 8) -> Tensor:
+def oriented_gradients(pictures: Tensor, num_bins: int = 9, cell: int = 8, min_norm: float = 1e-12) -> Tensor:
     """How much gradient there is in each direction, for each cell of each colour.
 
     Gradients are Sobel's, the border mirrored without its own pixels. Every pixel votes for one bin with the length of
-    its gradient; a direction and its opposite are the same. The bins of a cell are scaled to norm 1; those of a plain
-    cell are all 0.
+    its gradient; a direction and its opposite are the same. The bins of a cell are divided by their norm.
 
     Args:
-        pictures: ``(M, 3, H, W)`` float, H and W multiples of ``cell``. Scale and offset of a channel do not matter.
+        pictures: ``(M, 3, H, W)`` float, H and W multiples of ``cell``.
         num_bins: bins of half a turn.
         cell: side of a cell, in pixels.
+        min_norm: least number to divide by. The default, as published, makes the scale of a channel indifferent: the noise of a
+            plain cell counts as much as an edge. For pixels in [0, 1] an edge across a cell of 8 x 8 has a norm of 64 times
+            its contrast, noise of one grey level about 0.3.
 
     Returns:
         ``(M, H / cell, W / cell, 3, num_bins)`` float32. Bin k holds the angles from ``k`` to ``k + 1`` times
@@ -34,7 +36,7 @@ def oriented_gradients(pictures: Tensor, num_bins: int = 9, cell: int = 8) -> Te
     length = torch.hypot(across, down)
     # bin by bin: sums have a fixed order, as those of a scatter on a GPU do not, and need a ninth of a one-hot's memory
     histogram = torch.stack([_sum_cells(length * (bins == k), cell) for k in range(num_bins)], -1)
-    return F.normalize(histogram, dim=-1).permute(0, 2, 3, 1, 4)
+    return F.normalize(histogram, dim=-1, eps=min_norm).permute(0, 2, 3, 1, 4)
 
 
 def _sum_cells(values: Tensor, cell: int) -> Tensor:

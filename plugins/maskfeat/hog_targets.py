@@ -19,6 +19,7 @@ class HogTargets(Tokenizer):
             is described.
         num_bins: bins of a histogram.
         cell: side of a square with a histogram of its own, in pixels.
+        min_norm: see :func:`oriented_gradients`; above the default it keeps the noise of plain cells out of the targets.
 
     Raises:
         ValueError: if a number is not positive or the sides are no multiples of ``cell``.
@@ -27,14 +28,17 @@ class HogTargets(Tokenizer):
     """
     independent_frames = True
 
-    def __init__(self, stride: tuple[int, int, int] = (1, 16, 16), num_bins: int = 9, cell: int = 8) -> None:
+    def __init__(self, stride: tuple[int, int, int] = (1, 16, 16), num_bins: int = 9, cell: int = 8,
+                 min_norm: float = 1e-12) -> None:
         super().__init__()
-        if len(stride) != 3 or min(*stride, num_bins, cell) < 1 or stride[1] % cell or stride[2] % cell:
+        if len(stride) != 3 or min(*stride, num_bins, cell) < 1 or min_norm <= 0 or stride[1] % cell or stride[2] % cell:
             raise ValueError('HogTargets: stride must be (frames, pixels, pixels), the pixels multiples of cell, and all numbers '
-                             f'positive; got stride={tuple(stride)}, num_bins={num_bins}, cell={cell}')
+                             f'positive; got stride={tuple(stride)}, num_bins={num_bins}, cell={cell}, '
+                             f'min_norm={min_norm}')
         self.stride = tuple(stride)
         self.num_bins = num_bins
         self.cell = cell
+        self.min_norm = min_norm
         self.cells = stride[1] // cell, stride[2] // cell
         self.target_dims = 3 * num_bins * self.cells[0] * self.cells[1]
         self.register_buffer('strokes', draw_strokes(num_bins, cell), persistent=False)
@@ -42,7 +46,7 @@ class HogTargets(Tokenizer):
     def forward(self, pixels: Tensor) -> Tensor:
         """``(N, 3, T, H, W)`` in [0, 1] -> ``(N, t, h, w, C)``, C being the cells of a patch x colours x bins."""
         frames = pixels[:, :, ::self.stride[0]].transpose(1, 2)  # (N, t, 3, H, W)
-        found = oriented_gradients(frames.flatten(0, 1), self.num_bins, self.cell)
+        found = oriented_gradients(frames.flatten(0, 1), self.num_bins, self.cell, self.min_norm)
         patches = found.unflatten(2, (-1, self.cells[1])).unflatten(1, (-1, self.cells[0])).transpose(2, 3)
         return patches.flatten(3).unflatten(0, frames.shape[:2])
 

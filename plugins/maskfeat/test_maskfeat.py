@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 
 from plugins.maskfeat import HogRegression, HogTargets, LastMap, MaskTokenViT
@@ -58,6 +59,17 @@ def test_hog__a_ramp_is_one_bin_and_its_negative_the_same():
             inner = oriented_gradients(picture, cell=4)[0, 1:3, 1:3]  # the mirrored border bends the ramp
             assert torch.allclose(inner, torch.eye(9)[k].expand_as(inner), atol=1e-5)
     assert oriented_gradients(torch.full((1, 3, 8, 8), 0.3)).abs().max() == 0, 'a plain cell has no direction, and no NaN'
+
+
+def test_hog__min_norm_keeps_edges_and_damps_noise():
+    edge = torch.zeros(1, 3, 8, 8)
+    edge[..., 4:] = 0.5
+    noise = torch.randint(2, (1, 3, 8, 8), generator=torch.Generator().manual_seed(0)) / 255
+    assert torch.equal(oriented_gradients(edge, min_norm=31.9), oriented_gradients(edge)), 'its norm is 64 x 0.5'
+    assert torch.allclose(oriented_gradients(edge, min_norm=64.0), oriented_gradients(edge) / 2)
+    damped = oriented_gradients(noise, min_norm=2.0)
+    assert 0.05 < damped.norm(dim=-1).mean() < 0.3
+    assert torch.allclose(F.normalize(damped, dim=-1), oriented_gradients(noise), atol=1e-5)
 
 
 def test_hog__autocast_does_not_coarsen_it():

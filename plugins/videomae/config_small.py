@@ -4,6 +4,7 @@ _base_ = ['../../configs/quickstart/bevt_joint.py']
 custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
 
 load_from = None
+default_hooks = dict(strict_load=dict(allow_missing=[]))
 work_dir = f'{_base_.ROOT}/videomae'
 max_epochs = max(1, round(16 * _base_.SCALE))
 BACKBONE = dict(

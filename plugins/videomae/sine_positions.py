@@ -14,7 +14,6 @@ KINDS = ('flat', 'axes')
 BASE = 10000  # arXiv:1706.03762, Sec. 3.5
 
 
-@torch.compiler.assume_constant_result
 def sine_positions(kind: Kind, grid: Grid, dims: int, device: torch.device) -> Tensor:
     """Sines and cosines of the places of a grid, made once for each grid.
 
@@ -37,15 +36,20 @@ def sine_positions(kind: Kind, grid: Grid, dims: int, device: torch.device) -> T
         raise ValueError(f'positions must be one of {KINDS}, got {kind!r}')
     if dims % 2:
         raise ValueError(f'positions of sines and cosines need an even number of channels, got {dims}')
-    return _table(kind, tuple(grid), dims, str(device))
+    if torch.compiler.is_compiling():  # what a graph computes it need not fetch from a cache
+        return _compute(kind, grid, dims).to(device)
+    return _cached(kind, tuple(grid), dims, str(device))
 
 
 @lru_cache(maxsize=32)
-def _table(kind: Kind, grid: Grid, dims: int, device: str) -> Tensor:
+def _cached(kind: Kind, grid: Grid, dims: int, device: str) -> Tensor:
     # not an inference tensor, even when first made while evaluating: a training step will use it
     with torch.inference_mode(False), torch.no_grad():
-        table = _flat(math.prod(grid), dims) if kind == 'flat' else _by_axis(grid, dims)
-        return table.float().to(device)
+        return _compute(kind, grid, dims).to(device)
+
+
+def _compute(kind: Kind, grid: Grid, dims: int) -> Tensor:
+    return (_flat(math.prod(grid), dims) if kind == 'flat' else _by_axis(grid, dims)).float()
 
 
 def _flat(num: int, dims: int) -> Tensor:

@@ -117,6 +117,16 @@ def test_video_vit__recomputed_activations_give_the_same_gradients(vit):
     torch.testing.assert_close(grads[0], grads[1])
 
 
+def test_video_vit__compiled_is_the_same(vit):
+    compiled = torch.compile(vit, backend='eager', dynamic=False)
+    pixels, mask = clips_and_masks((20, 5))
+    for arguments in ((pixels,), (pixels, mask)):
+        expected, found = vit(*arguments), compiled(*arguments)
+        torch.testing.assert_close(found.summary, expected.summary)
+        torch.testing.assert_close(found.maps[0], expected.maps[0])
+    torch.compiler.reset()
+
+
 def test_video_vit__wrong_input_is_an_error(vit):
     pixels, mask = clips_and_masks((6, 6))
     for words, arguments in [

@@ -51,8 +51,7 @@ class VisibleTokens:
         """``(N, K, C)`` -> ``(N, C)``, over the visible tokens of each clip."""
         if self.valid is None:
             return x.mean(1)
-        weights = self.valid / self.valid.sum(1, keepdim=True)
-        return torch.einsum('nk,nkc->nc', weights.to(x.dtype), x)
+        return (x * self.valid.unsqueeze(-1)).sum(1) / self.valid.sum(1, keepdim=True)
 
     @property
     def attention_mask(self) -> Tensor | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 
@@ -187,6 +188,23 @@ def test_vjepa__wrong_use_is_an_error(model):
 
 
 # --------------------------------------------------------------------------------------------------------------- masks
+
+
+def test_masks__are_a_function_of_seed_iteration_stream_and_masker(model, monkeypatch):
+    hub = MessageHub.get_instance('test_vjepa_masks')
+    monkeypatch.setattr(MessageHub, 'get_current_instance', classmethod(lambda cls: hub))
+    model.maskers['long'] = model.maskers['short']  # so that only the name differs
+    clips = random_clips(8)
+
+    def draw(iteration, seed=3, stream='video', masker='short'):
+        hub.update_info('iter', iteration)
+        hub.update_info('seed', seed)
+        return model.draw_mask(stream, masker, clips)
+
+    first = draw(5)
+    assert torch.equal(first, draw(5))
+    for other in (draw(6), draw(5, seed=4), draw(5, stream='image'), draw(5, masker='long')):
+        assert not torch.equal(first, other)
 
 
 def test_multi_block_masker__one_block_is_a_rectangle_of_the_published_size():

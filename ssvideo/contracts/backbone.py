@@ -126,7 +126,8 @@ def is_carried_by_its_state_dict(case: BackboneCase) -> None:
 def runs_on_any_device(case: BackboneCase) -> None:
     """No device is written into it, and the host never waits for a value: torch's meta device runs it."""
     with torch.no_grad(), on_meta():
-        there = case.fresh().eval().to('meta')(case.inputs.to('meta'), case.mask.to('meta'))
+        mask = case.mask if case.part.mask_on_host else case.mask.to('meta')
+        there = case.fresh().eval().to('meta')(case.inputs.to('meta'), mask)
     here = case.encode(mask=case.mask)
     assert there.summary.device.type == 'meta', f'The summary of clips on meta is on {there.summary.device}.'
     shapes = [tuple(found.shape) for found in (*there.maps, there.summary)]
@@ -146,14 +147,17 @@ def works_under_autocast(case: BackboneCase) -> None:
 
 
 def compiles_to_one_graph(case: BackboneCase) -> None:
-    """``torch.compile`` takes the whole of it as one graph, with the same features."""
-    backbone = case.fresh().eval()
+    """``torch.compile`` takes the whole of it as one graph, with the same features.
+
+    Where the host reads the mask (``mask_on_host``), a graph ends there; then it is one where nothing is hidden.
+    """
+    backbone, mask = case.fresh().eval(), None if case.part.mask_on_host else case.mask
     with torch.no_grad():
         try:
-            features = compiled(backbone)(case.inputs, case.mask)
+            features = compiled(backbone)(case.inputs, mask)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise not_one_graph(error) from error
-    assert torch.allclose(features.summary, case.encode(mask=case.mask).summary, atol=1e-4), 'The graph gives other features.'
+    assert torch.allclose(features.summary, case.encode(mask=mask).summary, atol=1e-4), 'The graph gives other features.'
 
 
 def trains_in_two_processes(case: BackboneCase) -> None:

@@ -3,6 +3,7 @@ from .hooks import (
                     BadNumbersError,
                     BadNumbersHook,
                     CheckpointHook,
+                    CompileHook,
                     HealthHook,
                     KNNHook,
                     LateInfoHook,
@@ -14,7 +15,8 @@ from .hooks import (
 from .layer_decay import LayerDecayConstructor
 from .loops import ClipTrainLoop, StreamTrainLoop
 from .optim_wrapper import AutocastOptimWrapper, GuardedOptimWrapper
+from .zero_adamw import ZeroAdamW
 
-__all__ = ['AutocastOptimWrapper', 'BadNumbersError', 'BadNumbersHook', 'CheckpointHook', 'ClipTrainLoop', 'GuardedOptimWrapper',
-           'HealthHook', 'KNNHook', 'LateInfoHook', 'LayerDecayConstructor', 'LoggerHook', 'NextStageHook', 'PicturesHook',
-           'SaveTokenizerHook', 'StreamTrainLoop']
+__all__ = ['AutocastOptimWrapper', 'BadNumbersError', 'BadNumbersHook', 'CheckpointHook', 'ClipTrainLoop', 'CompileHook',
+           'GuardedOptimWrapper', 'HealthHook', 'KNNHook', 'LateInfoHook', 'LayerDecayConstructor', 'LoggerHook', 'NextStageHook',
+           'PicturesHook', 'SaveTokenizerHook', 'StreamTrainLoop', 'ZeroAdamW']

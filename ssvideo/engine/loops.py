@@ -15,6 +15,7 @@ from ..registry import LOOPS
 from .auto_accumulation import accumulative_counts
 from .cached_summaries import compare_batches, num_batches_compared
 from .hooks.bare_model import bare_model
+from .side_copies import copied_aside
 from .streams import ZippedLoader
 
 
@@ -52,7 +53,8 @@ class StreamTrainLoop(EpochBasedTrainLoop):
     def _build_streams(runner, configs) -> ZippedLoader:
         if not isinstance(configs, Mapping) or 'dataset' in configs:
             configs = {'video': configs}
-        loaders = {name: runner.build_dataloader(config, seed=runner.seed) for name, config in configs.items()}
+        pinned = dict(pin_memory=torch.cuda.is_available())  # from where pixels are copied beside a step
+        loaders = {name: runner.build_dataloader(pinned | config, seed=runner.seed) for name, config in configs.items()}
         for loader in loaders.values():
             if hasattr(loader.dataset, 'log_broken_to'):
                 loader.dataset.log_broken_to(runner.work_dir, resumed=runner._resume)
@@ -98,7 +100,7 @@ class StreamTrainLoop(EpochBasedTrainLoop):
         """Yield each batch, and the context to train on it."""
         model = bare_model(self.runner)
         size = num_batches_compared(model, self.dataloader, accumulative_counts(self.runner))
-        batches = self.dataloader.batches(self._iter)
+        batches = copied_aside(self.dataloader.batches(self._iter), next(model.parameters()).device)
         try:
             while size == 1:
                 yield next(batches), nullcontext()

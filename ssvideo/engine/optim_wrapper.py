@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from ..registry import OPTIM_WRAPPERS
+from .zero_adamw import local_optimizer
 
 FUSED = (Adam, AdamW)
 """Optimisers whose fused kernels leave a step out when told on the device. torch's fused SGD does, too, but a first step
@@ -125,21 +126,24 @@ class GuardedOptimWrapper(OptimWrapper):
             self.clip_func(parameters, **kwargs)
 
     def _skips_on_device(self) -> bool:
-        return isinstance(self.optimizer, FUSED) and all(group.get('fused') for group in self.optimizer.param_groups)
+        groups = self.optimizer.param_groups
+        return isinstance(local_optimizer(self.optimizer), FUSED) and all(group.get('fused') for group in groups)
 
     def _step_on_device(self, bad: Tensor, kwargs: dict) -> None:
         """What ``torch.amp.GradScaler`` tells fused optimisers: ``found_inf`` of 1 changes nothing."""
-        self.optimizer.grad_scale, self.optimizer.found_inf = None, bad.float()
+        local = local_optimizer(self.optimizer)
+        local.grad_scale, local.found_inf = None, bad.float()
         try:
             self.optimizer.step(**kwargs)
         finally:
-            del self.optimizer.grad_scale, self.optimizer.found_inf
+            del local.grad_scale, local.found_inf
 
 
 def _choose_fused(optimizer: Optimizer) -> None:
     """Adam's and AdamW's fused kernels, on a GPU and where the config does not choose."""
     groups = optimizer.param_groups
-    if isinstance(optimizer, FUSED) and all(parameter.is_cuda for group in groups for parameter in group['params']) and all(
+    on_gpu = all(parameter.is_cuda for group in groups for parameter in group['params'])
+    if on_gpu and isinstance(local_optimizer(optimizer), FUSED) and all(
             group['fused'] is None and group['foreach'] is None and not group['capturable'] for group in groups):
         for group in groups:
             group['fused'] = True

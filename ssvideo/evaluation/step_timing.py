@@ -40,10 +40,12 @@ class Meter:
 
     Args:
         device: whose work is waited for.
+        clock: gives seconds; ``time.process_time`` leaves out what other processes make this one wait.
         seconds: by part.
         raised: bytes by part.
     """
     device: torch.device
+    clock: Callable[[], float] = time.perf_counter
     seconds: Counter = field(default_factory=Counter)
     raised: Counter = field(default_factory=Counter)
     _open: list[str] = field(default_factory=list)
@@ -53,10 +55,10 @@ class Meter:
         """Measure what is done within."""
         outer = self._open[-1] if self._open else None
         self._open.append(name)
-        peak, started = self.peak(), now(self.device)
+        peak, started = self.peak(), now(self.device, self.clock)
         yield
         self._open.pop()
-        for figures, gained in ((self.seconds, now(self.device) - started), (self.raised, self.peak() - peak)):
+        for figures, gained in ((self.seconds, now(self.device, self.clock) - started), (self.raised, self.peak() - peak)):
             figures[name] += gained
             if outer is not None:
                 figures[outer] -= gained
@@ -106,11 +108,11 @@ class TrainingStep:
             self.optimiser.zero_grad()
         return logged
 
-    def seconds(self) -> float:
-        """Time of one step."""
-        started = now(self.device)
+    def seconds(self, clock: Callable[[], float] = time.perf_counter) -> float:
+        """Time of one step, by a clock."""
+        started = now(self.device, clock)
         self()
-        return now(self.device) - started
+        return now(self.device, clock) - started
 
     def peak_memory(self) -> int:
         """The most bytes of tensors that live at once in one more step: weights, the optimiser's state, activations.
@@ -141,13 +143,20 @@ class TrainingStep:
             yield
 
 
-def build_step_model(model: ConfigDict, optim_wrapper: ConfigDict,
-                     device: torch.device) -> tuple[nn.Module, OptimWrapper, list[str]]:
-    """Model and optimiser with random weights, and the files of tokenizers that random ones stand in for."""
+def build_step_model(model: ConfigDict, optim_wrapper: ConfigDict, device: torch.device,
+                     change: Callable[[dict], dict] = dict) -> tuple[nn.Module, OptimWrapper, list[str]]:
+    """Model and optimiser with random weights, and the files of tokenizers that random ones stand in for.
+
+    Args:
+        model: config of a model.
+        optim_wrapper: config of its optimiser.
+        device: where it is trained.
+        change: makes the config that is built of the model's, whose tokenizers are there.
+    """
     model = _without_init(model.to_dict())
     with tempfile.TemporaryDirectory() as folder:
         missing = stand_in_tokenizers(model, folder)
-        built = MODELS.build(model)
+        built = MODELS.build(change(model))
     built.to(device).train()
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -190,29 +199,31 @@ def process_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
-def matrix_peak(device: torch.device, precision: torch.dtype, seconds: float = 1.0) -> float:
+def matrix_peak(device: torch.device, precision: torch.dtype, seconds: float = 1.0,
+                clock: Callable[[], float] = time.perf_counter) -> float:
     """The most operations per second (2 per multiply-accumulate) in products of large square matrices on this machine now.
 
     Args:
         device: where.
         precision: of the matrices.
         seconds: how long to try.
+        clock: whose seconds the rate is for.
     """
     side = MATRIX_SIDES.get(device.type, MATRIX_SIDES['cuda'])
     a, b = (torch.randn(side, side, device=device, dtype=precision) for _ in range(2))
     fastest, ends = float('inf'), time.perf_counter() + seconds
     while time.perf_counter() < ends or fastest == float('inf'):
-        started = now(device)
+        started = now(device, clock)
         a @ b
-        fastest = min(fastest, now(device) - started)
+        fastest = min(fastest, now(device, clock) - started)
     return 2 * side**3 / fastest
 
 
-def now(device: torch.device) -> float:
+def now(device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds, once the device has done what it was asked to."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return clock()
 
 
 def _without_init(config):

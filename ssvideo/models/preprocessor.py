@@ -21,16 +21,20 @@ class ClipPreprocessor(BaseDataPreprocessor):
     Args:
         mean: per channel, in 0..255; ``None`` makes no pixels (a backbone that reads tokens needs none).
         std: per channel, in 0..255.
+        augments: by stream the config of what augments its clips on the device in training, such as ``DeviceAugment``: a function
+            of clips, ``(N, 3, T, H, W)`` uint8, and the stream's name. Other streams are not augmented.
 
     Raises:
         ValueError: if only one of ``mean`` and ``std`` is given.
     """
 
-    def __init__(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
+    def __init__(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+                 augments: dict[str, dict] | None = None) -> None:
         super().__init__(non_blocking=True)
         if (mean is None) != (std is None):
             raise ValueError(f'ClipPreprocessor: give both mean and std, or neither; got mean={mean}, std={std}')
         self.normalises = mean is not None
+        self.augments = {stream: MODELS.build(augment) for stream, augment in (augments or {}).items()}
         if self.normalises:
             self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1, 1), persistent=False)
             self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1, 1), persistent=False)
@@ -40,17 +44,23 @@ class ClipPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: one batch (``inputs`` and/or ``tokens``, ``data_samples``), or a dict of batches by stream.
-            training: not used; mmengine passes it.
+            training: whether to augment.
 
         Returns:
             ``{'inputs': Clips, 'data_samples': list or None}``, or ``{'inputs': {stream: Clips}}``.
         """
         if 'inputs' in data or 'tokens' in data:
             return dict(inputs=self.clips(data), data_samples=data.get('data_samples'))
-        return dict(inputs={stream: self.clips(batch) for stream, batch in data.items()})
+        if training and (unknown := self.augments.keys() - data.keys()):
+            raise ValueError(f'augments name the streams {sorted(unknown)}; the batch brings {sorted(data)}')
+        return dict(inputs={stream: self.clips(batch, stream if training else None) for stream, batch in data.items()})
 
-    def clips(self, batch: Mapping) -> Clips:
+    def clips(self, batch: Mapping, augment_as: str | None = None) -> Clips:
         """Stack one batch; see the class.
+
+        Args:
+            batch: ``inputs`` and/or ``tokens``.
+            augment_as: the stream by whose ``augments`` the clips are augmented; ``None``: they are not.
 
         Raises:
             ValueError: if the batch holds neither pixels nor tokens, samples of different shapes, or other numbers of
@@ -65,6 +75,12 @@ class ClipPreprocessor(BaseDataPreprocessor):
         if frames is not None and tokens is not None and len(frames) != len(tokens):
             raise ValueError(f'a batch must have the tokens of each of its clips, got {len(frames)} clips of pixels and '
                              f'{len(tokens)} of tokens: use one crop, and the same num_clips')
+        if augment_as in self.augments:
+            if frames is None or tokens is not None:
+                raise ValueError(f'augments of stream {augment_as!r} change pixels, and the batch brings '
+                                 f'{"tokens only" if frames is None else "tokens of a stored view, which would not fit them"}: '
+                                 'leave the stream out of augments')
+            frames = self.augments[augment_as](frames, augment_as)
         pad = None if tokens is None else tokens == PAD
         samples = batch.get('inputs') or batch['tokens']
         return Clips(

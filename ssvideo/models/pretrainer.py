@@ -120,11 +120,13 @@ class Pretrainer(BaseModel):
             raise ValueError(f'{type(self.backbone).__name__} reads {self.backbone.reads}, and the stream {stream!r} '
                              'brings none: give ClipPreprocessor mean and std (pixels), or a tokenizer or store (tokens)')
         wanted = {objective.inputs for _, objective in self.objectives_of(stream)}
+        whole = dict(whole=True) if self.backbone.knows_whole and clips.pad is None else {}
         features = {}
         if 'masked' in wanted:
-            features['masked'] = self.backbone(inputs, mask if self.backbone.mask_on_host else _to(mask, inputs.device))
+            hidden = mask if self.backbone.mask_on_host else _to(mask, inputs.device)
+            features['masked'] = self.backbone(inputs, hidden, **whole)
         if 'clean' in wanted:
-            features['clean'] = self.backbone(inputs)
+            features['clean'] = self.backbone(inputs, **whole)
         return features
 
     def named(self, stream: str, name: str, terms: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def test_components__a_misspelt_key_fails_when_it_is_built(name, tmp_path):
     tables = {**components.MASKERS, **components.BACKBONES, **components.DECODERS, **components.TRAINERS,
               **components.tokenizer_cases(tmp_path),
               **{key: [row[0] for row in rows] for key, rows in components.OBJECTIVES.items()},
-              'ClipPreprocessor': [dict()],
+              'ClipPreprocessor': [dict()], 'DeviceAugment': [dict(size=8)],
               'ClipClassifier': [dict(backbone=dict(type='VideoSwin'), num_classes=2)],
               'Pretrainer': [dict(backbone={}, maskers={}, objectives={})]}
     arguments = dict(tables[name][0], mask_ration=0.5)

@@ -11,8 +11,10 @@ from mmengine.registry import DefaultScope
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests'))
 sys.path.insert(0, str(ROOT / 'tools' / 'analysis_tools'))
+sys.path.insert(0, str(ROOT / 'tools' / 'dev'))
 import benchmark  # noqa: E402
 import print_config  # noqa: E402
+import speed_table  # noqa: E402
 from video_files import write_video  # noqa: E402
 
 SWIN = """
@@ -29,6 +31,18 @@ train_dataloader = dict(
             dict(type='Resize', scale=(-1, 32)), dict(type='CenterCrop', crop_size=32),
             dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]))
 optim_wrapper = dict(type='ssvideo.AutocastOptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+"""
+
+
+VIMPAC = """
+default_scope = 'mmaction'
+model = dict(
+    type='ssvideo.Pretrainer',
+    backbone=dict(type='ssvideo.DividedTransformer', grid=(3, 8, 8), vocab_size=4000, embed_dims=32, num_layers=1, num_heads=4),
+    maskers=dict(video=dict(type='ssvideo.BlockMasker')), objectives=dict(mlm=dict(type='ssvideo.MLM')))
+train_dataloader = dict(video=dict(batch_size=4, dataset=dict(type='ssvideo.TokenClips', store='gone', clip_len=3)))
+optim_wrapper = dict(type='ssvideo.AutocastOptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
+                     paramwise_cfg=dict(bypass_duplicate=True))
 """
 
 
@@ -69,6 +83,51 @@ def test_benchmark__two_recipes_and_two_sizes_in_turns(config, tmp_path):
         assert low <= float(row[4].split()[0]) <= high and 0 < float(row[7].rstrip('%')) < 200
     assert rows[0][9].endswith(' s') and rows[2][9] == 'not measured' and 'gone.txt' in page.splitlines()[-1]
     assert [row[0] for row in cells(page, 1)] == ['backbone, forward', 'rest', 'backward', 'clipping and optimiser']
+
+
+def verdict(page: str) -> tuple[float, ...]:
+    """How many times as fast, and the share of memory."""
+    return tuple(map(float, re.search(r'is ([\d.]+) times as fast as .* with ([\d.]+) of its peak memory', page).groups()))
+
+
+def test_benchmark__against_the_plain_step(tmp_path):
+    (tmp_path / 'vimpac.py').write_text(VIMPAC)
+    benchmark.main([str(tmp_path / 'vimpac.py'), '--against', 'plain', '--rounds', '2', '--no-amp', '--device', 'cpu',
+                    '--processor-time', '--parts', '--out', str(tmp_path / 'page.md')])
+    page = (tmp_path / 'page.md').read_text()
+    ours, plain = cells(page, 0)
+    assert ours[0] == 'vimpac.py' and plain[0] == 'plain' and 'seconds are those of the processors' in page
+    # Scores of 4000 ids for a twelfth of the positions, where they are most of the arithmetic and memory.
+    assert float(plain[6]) > 2 * float(ours[6])
+    speed, memory = verdict(page)
+    assert speed > 0 and memory < 0.6
+    assert [row[0] for row in cells(page, 1)][:2] == ['masks', 'tokenizer, with its view']
+
+
+def test_benchmark__against_mmaction2(config, tmp_path):
+    benchmark.main([str(config), '--against', 'mmaction', '--batch', '1', '--rounds', '1', '--no-amp', '--device', 'cpu',
+                    '--out', str(tmp_path / 'page.md')])
+    page = (tmp_path / 'page.md').read_text()
+    ours, theirs = cells(page, 0)
+    assert (ours[0], theirs[0]) == ('VideoSwin of swin.py', 'SwinTransformer3D of mmaction2')
+    assert float(ours[6]) == pytest.approx(float(theirs[6]), rel=0.15), 'the same model; weights computed twice'
+    assert min(verdict(page)) > 0
+    with pytest.raises(SystemExit, match='compares VideoSwin, and this recipe has ssvideo.DividedTransformer'):
+        (tmp_path / 'vimpac.py').write_text(VIMPAC)
+        benchmark.main([str(tmp_path / 'vimpac.py'), '--against', 'mmaction', '--device', 'cpu'])
+
+
+def test_speed_table__makes_every_table(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(benchmark, 'report', lambda args: commands.append(args) or f'table of {args.config}\n')
+    monkeypatch.chdir(ROOT)
+    speed_table.main(['--rounds', '3', '--device', 'cpu', '--processor-time', '--shape', '112', '--cfg-options', 'a.b=3',
+                      '--out', str(tmp_path / 'page.md')])
+    page = (tmp_path / 'page.md').read_text()
+    assert page.count('table of') == len(speed_table.CASES) == len(commands)
+    for args in commands:
+        assert Path(args.config).exists() and args.against in ('plain', 'mmaction') and args.rounds == 3 and args.amp is False
+        assert args.cfg_options['a.b'] == 3 and args.shape == (None if 'vimpac' in args.config else [112])
 
 
 def test_benchmark__says_what_it_needs(tmp_path):

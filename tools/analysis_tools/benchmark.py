@@ -3,6 +3,12 @@
     python tools/analysis_tools/benchmark.py configs/bevt_swin_b.py --batch 1 --parts
     python tools/analysis_tools/benchmark.py configs/vimpac_small.py --against configs/vimpac_base.py --batch 2 4
     python tools/analysis_tools/benchmark.py CONFIG --against CONFIG --against-options model.backbone.layout=THW --amp --compile
+    python tools/analysis_tools/benchmark.py configs/vimpac_small.py --batch 2 --no-amp --against plain
+    python tools/analysis_tools/benchmark.py configs/bevt_video_swin_t.py --batch 1 --no-amp --against mmaction
+
+``plain`` is the recipe's step as its paper states it (tests/plain): logits at all positions, attention written out, every frame
+tokenized in float32, masks and normalising on the host. ``mmaction`` takes the recipe's Video Swin alone, forward and backward,
+and mmaction2's beside it. ``--processor-time`` counts what the processes of a shared machine do not take from each other.
 
 Whatever is compared takes turns in one process, so that all of it sees the same machine. Clips are random, and so are the
 weights; a tokenizer whose file is missing is one of the published size with random weights. Loading data is measured by itself,
@@ -16,8 +22,10 @@ import itertools
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -48,6 +56,7 @@ from ssvideo.utils.plugins import plugin_argument  # noqa: E402
 from ssvideo.utils.readable import readable_size  # noqa: E402
 
 AUTOCAST = 'AutocastOptimWrapper'
+PLAIN, MMACTION = 'plain', 'mmaction'
 NUM_BATCHES = 5
 """Batches of data that are timed, after one that is not."""
 
@@ -56,7 +65,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file of a training')
-    parser.add_argument('--against', metavar='CONFIG', help='a second one, in turns with the first')
+    parser.add_argument('--against', metavar='CONFIG',
+                        help=f"a second one, in turns with the first; or '{PLAIN}' or '{MMACTION}', see above")
     parser.add_argument('--batch', type=int, nargs='+', metavar='N', default=[None],
                         help="videos in a batch, one size or several; other streams keep their proportion. Default: the recipe's")
     parser.add_argument('--shape', type=int, nargs='+', metavar='N',
@@ -65,6 +75,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=5, help='timed steps of each, after two that are not')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction,
                         help="bfloat16 autocast, or float32; default: the recipe's")
+    parser.add_argument('--processor-time', action='store_true',
+                        help='count the seconds of processors, of all threads, instead of the clock: on a shared CPU')
     parser.add_argument('--compile', action='store_true', help='compile the backbone')
     parser.add_argument('--device', type=torch.device, default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override both configs: key=value')
@@ -74,6 +86,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.rounds < 1 or min(size or 1 for size in args.batch) < 1:
         parser.error('--rounds and --batch must be at least 1')
+    if args.processor_time and args.device.type != 'cpu':
+        parser.error('--processor-time measures a CPU: add --device cpu, or leave it out')
+    args.clock = time.process_time if args.processor_time else time.perf_counter
     return args
 
 
@@ -112,10 +127,38 @@ class Contender:
 
 def contenders(args: argparse.Namespace) -> list[Contender]:
     """All that takes part; what is first is what the others are compared with."""
-    configs = [read_config(args.config, args.cfg_options, args.plugin)]
-    if args.against:
-        configs.append(read_config(args.against, args.cfg_options | args.against_options))
-    return [contender(cfg, size, args) for cfg, size in itertools.product(configs, args.batch)]
+    own = read_config(args.config, args.cfg_options, args.plugin)
+    sides = [(own, Path(own.filename).name, dict)]
+    if args.against == PLAIN:
+        from tests.plain import plain_config
+        sides.append((read_config(args.config, args.cfg_options | args.against_options), PLAIN, plain_config))
+    elif args.against == MMACTION:
+        keep_pixels(own)
+        sides = [(own, f'VideoSwin of {Path(own.filename).name}', partial(swin_alone, theirs=False)),
+                 (own, 'SwinTransformer3D of mmaction2', partial(swin_alone, theirs=True))]
+    elif args.against:
+        other = read_config(args.against, args.cfg_options | args.against_options)
+        sides.append((other, Path(other.filename).name, dict))
+    return [contender(*side, size, args) for side, size in itertools.product(sides, args.batch)]
+
+
+def swin_alone(model: dict, theirs: bool) -> dict:
+    """The config of a recipe's Video Swin without its method."""
+    from tests.plain.swin_alone import SwinAlone
+    return dict(type=SwinAlone, theirs=theirs, **{part: model[part] for part in ('backbone', 'data_preprocessor')})
+
+
+def keep_pixels(cfg: Config) -> None:
+    """Leave of a recipe the first stream, and no tokenizer.
+
+    Raises:
+        ValueError: if its backbone reads no pixels.
+    """
+    if cfg.model.backbone.type.rsplit('.', 1)[-1] != 'VideoSwin':
+        raise ValueError(f'--against {MMACTION} compares VideoSwin, and this recipe has {cfg.model.backbone.type}')
+    cfg.model.pop('tokenizer', None)
+    loaders = cfg.train_dataloader
+    cfg.train_dataloader = dict(clips=loaders if 'dataset' in loaders else next(iter(loaders.values())))
 
 
 def read_config(path: str, options: dict, plugins: Sequence[str] = ()) -> Config:
@@ -131,14 +174,15 @@ def read_config(path: str, options: dict, plugins: Sequence[str] = ()) -> Config
     return cfg
 
 
-def contender(cfg: Config, batch_size: int | None, args: argparse.Namespace) -> Contender:
-    """A recipe with one size of batch; its first step, which counts the operations, is not timed."""
+def contender(cfg: Config, name: str, change: Callable[[dict], dict], batch_size: int | None,
+              args: argparse.Namespace) -> Contender:
+    """A recipe, whose model is changed, with one size of batch; its first step, which counts the operations, is not timed."""
     wrapper = cfg.optim_wrapper.copy()
     kind = wrapper.get('type', 'OptimWrapper').removeprefix('ssvideo.')
     amp = kind == AUTOCAST if args.amp is None else args.amp
     if kind == AUTOCAST:  # which takes the device that mmengine finds
         wrapper.type = 'ssvideo.GuardedOptimWrapper'
-    model, optimiser, missing = build_step_model(cfg.model, wrapper, args.device)
+    model, optimiser, missing = build_step_model(cfg.model, wrapper, args.device, change)
     batch = random_batch(model, cfg.train_dataloader, batch_size, args.shape)
     step = TrainingStep(model, optimiser, batch, args.device, torch.bfloat16 if amp else None)
     with FlopCounterMode(display=False) as counter:
@@ -147,7 +191,7 @@ def contender(cfg: Config, batch_size: int | None, args: argparse.Namespace) -> 
         if not hasattr(model, 'backbone'):
             raise ValueError(f'--compile compiles a backbone, and a {type(model).__name__} has none')
         model.backbone.compile(dynamic=False)
-    return Contender(Path(cfg.filename).name, step, torch.bfloat16 if amp else torch.float32, counter.get_total_flops(),
+    return Contender(name, step, torch.bfloat16 if amp else torch.float32, counter.get_total_flops(),
                      data_seconds(cfg, batch_size), missing)
 
 
@@ -178,12 +222,12 @@ def measure(rows: Sequence[Contender], args: argparse.Namespace) -> None:
     """Fill in seconds, parts and memory."""
     for turn in tqdm(range(args.rounds + 1), desc='steps', unit='round'):
         for row in rows:
-            took = row.step.seconds()
+            took = row.step.seconds(args.clock)
             if turn:
                 row.seconds.append(took)
     for _ in range(args.rounds if args.parts else 0):
         for row in rows:
-            meter = Meter(args.device)
+            meter = Meter(args.device, args.clock)
             row.step(meter)
             for name in filter(meter.seconds.__contains__, PARTS):
                 row.parts.setdefault(name, []).append(meter.seconds[name])
@@ -217,6 +261,18 @@ def parts_table(rows: Sequence[Contender]) -> str:
     return markdown(('part', *(f'{row.name}, {num_videos(row.step.batch)} videos' for row in rows)), lines)
 
 
+def verdicts(rows: Sequence[Contender]) -> str:
+    """A sentence for each size of batch that two sides have."""
+    told = []
+    for own, other in zip(rows, rows[len(rows) // 2:]):
+        ratios = [theirs / ours for ours, theirs in zip(own.seconds, other.seconds)]
+        low, high = quartiles(ratios)
+        told.append(f'- A step of {own.name} is {statistics.median(ratios):.2f} times as fast as one of {other.name} '
+                    f'(quartiles of {len(ratios)} pairs: {low:.2f} to {high:.2f}), with {own.memory / other.memory:.2f} of its '
+                    f'peak memory ({describe_batch(own.step.batch)}).')
+    return '\n'.join(told)
+
+
 def name_of(precision: torch.dtype) -> str:
     """Such as 'float32'."""
     return str(precision).removeprefix('torch.')
@@ -246,16 +302,18 @@ def report(args: argparse.Namespace) -> str:
     torch.manual_seed(0)
     torch.set_flush_denormal(True)  # as in training
     rows = contenders(args)
-    peaks = {precision: matrix_peak(args.device, precision) for precision in {row.precision for row in rows}}
+    peaks = {precision: matrix_peak(args.device, precision, clock=args.clock) for precision in {row.precision for row in rows}}
     measure(rows, args)
     told = ', '.join(f'{peak / 1e12:.3g} TFLOP/s in {name_of(precision)}' for precision, peak in peaks.items())
     how = f'{args.rounds} steps of each in turns, medians{"; the backbone is compiled" if args.compile else ""}'
+    if args.processor_time:
+        how += '; seconds are those of the processors, of all threads'
     notes = [f'- {row.name}: {row.data}.' for row in rows if isinstance(row.data, str)]
     notes += [f'- {path} does not exist: a tokenizer of the published size with random weights.'
               for row in rows for path in row.missing]
     return '\n\n'.join(filter(None, [
         f'### Training steps\n\n{where(args.device)}; {how}. Products of large matrices reach {told}.', main_table(rows, peaks),
-        parts_table(rows) if args.parts else '', '\n'.join(dict.fromkeys(notes))])) + '\n'
+        verdicts(rows) if args.against else '', parts_table(rows) if args.parts else '', '\n'.join(dict.fromkeys(notes))])) + '\n'
 
 
 def main(argv: list[str] | None = None) -> None:

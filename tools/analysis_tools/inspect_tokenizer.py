@@ -23,6 +23,7 @@ from ssvideo.datasets.still_frames import StillFrames  # noqa: E402
 from ssvideo.evaluation.tokenizer_quality import measure_tokenizer  # noqa: E402
 from ssvideo.models.tokenizers import load_tokenizer  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import plugin_argument, use_plugins  # noqa: E402
 from ssvideo.visualization import draw_reconstructions  # noqa: E402
 
 
@@ -35,6 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=224, help='larger pictures are shrunk to this short side')
     parser.add_argument('--out', default='work_dirs/inspect_tokenizer', help='folder of the results')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    plugin_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -48,6 +50,7 @@ def inspect(args: argparse.Namespace) -> dict:
         ValueError: for a tokenizer or a source that does not fit.
         FileNotFoundError: if there is no tokenizer file.
     """
+    use_plugins(args.plugin)
     tokenizer = load_tokenizer(args.tokenizer).to(args.device)
     stills = StillFrames(args.source, args.num, args.size, multiple=tokenizer.stride[1])
     try:

@@ -91,7 +91,8 @@ def remarks_on(logits: LogitsWatch, logged: dict[str, Tensor], batch: dict, mode
         num_hidden = round(float(logged[f'{stream}_mask_ratio']) * num_tokens)
         hidden.add(num_hidden)
         counts.append(f'{num_hidden} of {num_tokens} ({stream})')
-    verdict = 'logits never exist for visible positions' if logits.rows <= hidden else 'MORE than the hidden positions'
+    never_visible = max(logits.rows, default=0) <= max(hidden)
+    verdict = 'logits never exist for visible positions' if never_visible else 'MORE than the hidden positions'
     return [f'- Hidden positions: {", ".join(counts)}.',
             f'- Rows of the tensors as wide as the vocabulary ({logits.vocab_size}): {sorted(logits.rows)}; {verdict}.']
 

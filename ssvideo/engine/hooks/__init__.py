@@ -2,6 +2,7 @@
 from .bad_numbers import BadNumbersError, BadNumbersHook
 from .broken_files import BrokenFilesHook
 from .checkpoint import CheckpointHook
+from .compile import CompileHook
 from .health import HealthHook
 from .knn_monitor import KNNHook
 from .late_info import LateInfoHook
@@ -12,5 +13,5 @@ from .save_tokenizer import SaveTokenizerHook
 from .stop import StopHook
 from .strict_load import StrictLoadHook
 
-__all__ = ['BadNumbersError', 'BadNumbersHook', 'BrokenFilesHook', 'CheckpointHook', 'HealthHook', 'KNNHook', 'LateInfoHook',
-           'LoggerHook', 'NextStageHook', 'PicturesHook', 'SaveTokenizerHook', 'StopHook', 'StrictLoadHook']
+__all__ = ['BadNumbersError', 'BadNumbersHook', 'BrokenFilesHook', 'CheckpointHook', 'CompileHook', 'HealthHook', 'KNNHook',
+           'LateInfoHook', 'LoggerHook', 'NextStageHook', 'PicturesHook', 'SaveTokenizerHook', 'StopHook', 'StrictLoadHook']

@@ -24,6 +24,7 @@ from ..same_run import (
     refuse_other_weights,
 )
 from ..streams import ZippedLoader
+from ..zero_adamw import gather_state
 from .bare_model import bare_model
 
 
@@ -92,10 +93,11 @@ class CheckpointHook(MMEngineCheckpointHook):
             for path in filter(None, [self.save_last and self.last_ckpt, *best]):
                 self._publish_model(runner, path)
 
-    @master_only
     def save_interrupted(self, runner: Runner) -> None:
         """Save between two iterations of a run that ends now; the next regular checkpoint takes its place."""
-        self._save(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter + 1), self.keep_ckpt_ids)
+        gather_state(runner.optim_wrapper.optimizer)
+        if is_main_process():
+            self._save(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter + 1), self.keep_ckpt_ids)
 
     # --------------------------------------------------------------------------------------------- what is in the file
 
@@ -130,6 +132,10 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     # ---------------------------------------------------------------------------------------------- how it is written
 
+    def _save_checkpoint(self, runner: Runner) -> None:
+        gather_state(runner.optim_wrapper.optimizer)
+        super()._save_checkpoint(runner)
+
     @master_only
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         keep = [*(one for one in self.keep_ckpt_ids if one != step), step]
@@ -157,10 +163,13 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._failed = bool(outcome)
         return not self._failed
 
-    @master_only
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        if not self.save_best:
-            return
+        if self.save_best:
+            gather_state(runner.optim_wrapper.optimizer)
+            if is_main_process():
+                self._save_better(runner, metrics)
+
+    def _save_better(self, runner: Runner, metrics: dict) -> None:
         if 'auto' in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
         hub, replaced = runner.message_hub, []

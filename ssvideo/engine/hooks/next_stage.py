@@ -140,7 +140,8 @@ def advance_schedules(schedulers: Sequence, optimizer: torch.optim.Optimizer, ep
         states.append(scheduler.state_dict() | dict(
             _global_step=stand_in._global_step, last_step=stand_in.last_step,
             _last_value=[last[member] for member in members]))
-    return states, [group | groups[member] for group, member in zip(optimizer.state_dict()['param_groups'], members)]
+    saved_groups = torch.optim.Optimizer.state_dict(optimizer)['param_groups']  # without moments that are shared out
+    return states, [group | groups[member] for group, member in zip(saved_groups, members)]
 
 
 def _stand_in(scheduler, groups: list[dict], members: list[int]):

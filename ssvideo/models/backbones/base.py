@@ -26,6 +26,8 @@ class Backbone(BaseModule):
         channels: C of each map in ``Features.maps``.
         token_stride: frames, pixels and pixels per predicted token; with it a clip of pixels tells the token grid.
             ``None`` for a backbone that reads tokens.
+        knows_whole: whether :meth:`forward` takes ``whole=True`` from a caller that knows, on the host, that no token is
+            PAD, and then needs no attention mask.
         pretraining_only: names (or prefixes) of parameters that only pre-training uses; fine-tuning freezes them.
         mask_on_host: whether ``forward`` wants its mask on the host, where it was drawn: a backbone that drops tokens must
             know how many are left, and asking the device would stop it.
@@ -33,6 +35,7 @@ class Backbone(BaseModule):
     reads: Literal['pixels', 'tokens']
     channels: tuple[int, ...]
     token_stride: tuple[int, int, int] | None = None
+    knows_whole: bool = False
     pretraining_only: tuple[str, ...] = ()
     mask_on_host: bool = False
 

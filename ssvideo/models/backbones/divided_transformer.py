@@ -13,6 +13,7 @@ from ...registry import MODELS
 from ...structures import PAD, Features
 from ..layers.divided_attention import DividedAttention, line_masks, parse_layout
 from ..layers.positions import GridPositions, fit_positions
+from ..layers.recomputed import recomputed_parts
 from .base import Backbone
 
 NUM_SPECIAL = 5  # VIMPAC keeps five rows of the embedding table for special tokens; two are in use:
@@ -88,7 +89,8 @@ class DividedTransformer(Backbone):
         norm: ``'post'``, or ``'pre'`` (ablation: no norm after the embedding, but a final one, and smaller initial
             output projections).
         dropout: probability, of hidden states and attention weights.
-        checkpoint_activations: recompute each layer in the backward pass instead of keeping its activations.
+        checkpoint_activations: recompute layers in the backward pass instead of keeping their activations: True for all,
+            or the numbers of some, from 0.
         init_cfg: mmengine's, for loading weights.
 
     Raises:
@@ -98,11 +100,13 @@ class DividedTransformer(Backbone):
     """
 
     reads = 'tokens'
+    knows_whole = True
 
     def __init__(self, grid: tuple[int, int, int] = (5, 16, 16), vocab_size: int = 8192, embed_dims: int = 512,
                  num_layers: int = 6, num_heads: int = 8, attention_dims: int | None = None,
                  mlp_dims: int | None = None, layout: str = 'T,H|W', norm: Literal['post', 'pre'] = 'post',
-                 dropout: float = 0.1, checkpoint_activations: bool = False, init_cfg: dict | None = None) -> None:
+                 dropout: float = 0.1, checkpoint_activations: bool | Sequence[int] = False,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if len(grid) != 3 or min(grid) < 1:
             raise ValueError(f'DividedTransformer: grid must be three positive numbers (t, h, w), got {grid}')
@@ -111,7 +115,7 @@ class DividedTransformer(Backbone):
         self.grid = tuple(grid)
         self.vocab_size = vocab_size
         self.channels = (embed_dims,)
-        self.checkpoint_activations = checkpoint_activations
+        self.recomputed = recomputed_parts('DividedTransformer: layers', checkpoint_activations, num_layers)
         blocks = parse_layout(layout)
         self.line_axes = sorted({axes for block in blocks for axes in block})
 
@@ -152,18 +156,23 @@ class DividedTransformer(Backbone):
             for projection in (*(attention.body.out for attention in layer.attentions), layer.mlp.body[-1]):
                 projection.weight.mul_(1 / math.sqrt(num_residuals))
 
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Features:
+    def forward(self, inputs: Tensor, mask: Tensor | None = None, whole: bool = False) -> Features:
         """Encode tokens, see :meth:`Backbone.forward`.
+
+        Args:
+            inputs: ``(N, t, h, w)`` int64, PAD allowed.
+            mask: which of them are hidden.
+            whole: True where no token is PAD. Attention then has no mask, which fused kernels like better.
 
         Raises:
             ValueError: if ``inputs`` are not integer tokens of the grid that the model was built for.
         """
         self._check(inputs, mask)
         x = self.embed(inputs, mask)
-        visible = inputs != PAD
+        visible = None if whole else inputs != PAD
         masks = {axes: line_masks(visible, self.grid, axes) for axes in self.line_axes}
-        for layer in self.layers:
-            if self.checkpoint_activations and torch.is_grad_enabled():
+        for number, layer in enumerate(self.layers):
+            if number in self.recomputed and torch.is_grad_enabled():
                 x = checkpoint(layer, x, masks, use_reentrant=False)
             else:
                 x = layer(x, masks)

@@ -1,6 +1,8 @@
 """Video Swin Transformer, with what masked pre-training adds to it."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ...structures import Features
 from ..layers.patch_embed import PatchEmbed
+from ..layers.recomputed import recomputed_parts
 from ..layers.resize_mask import resize_mask
 from ..layers.swin_stage import SwinStage
 from ..layers.window_attention import WindowAttention
@@ -34,7 +37,8 @@ class VideoSwin(Backbone):
             are deeper than one frame.
         token_stride: frames, pixels and pixels of a predicted token. ``None``: one frame, and the patch of the last
             stage but one ((1, 16, 16) for the published sizes).
-        checkpoint_activations: recompute blocks in the backward pass instead of keeping their activations.
+        checkpoint_activations: recompute blocks in the backward pass instead of keeping their activations: True, or the
+            numbers of the stages in which to do so, from 0; the first ones hold most.
         init_cfg: mmengine's; ``None`` keeps the initialisation made here.
 
     Raises:
@@ -49,7 +53,7 @@ class VideoSwin(Backbone):
                  depths: tuple[int, ...] = (2, 2, 18, 2), num_heads: tuple[int, ...] = (4, 8, 16, 32),
                  window_size: tuple[int, int, int] = (8, 7, 7), mlp_ratio: float = 4.0, drop_path_rate: float = 0.3,
                  image_stem: bool | None = None, token_stride: tuple[int, int, int] | None = None,
-                 checkpoint_activations: bool = False, init_cfg: dict | None = None) -> None:
+                 checkpoint_activations: bool | Sequence[int] = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         # A config gives lists.
         self.patch_size, self.window_size = _three('patch_size', patch_size), _three('window_size', window_size)
@@ -66,10 +70,11 @@ class VideoSwin(Backbone):
             self.patch_embed_2d = None
         self.mask_embedding = nn.Parameter(torch.zeros(embed_dims))
         drop_paths = iter([i * drop_path_rate / max(sum(depths) - 1, 1) for i in range(sum(depths))])
+        recomputed = recomputed_parts('VideoSwin: stages', checkpoint_activations, len(depths))
         self.layers = ModuleList(
             SwinStage(dims, heads, self.window_size, mlp_ratio, [next(drop_paths) for _ in range(depth)],
-                      merge=dims != self.channels[-1], checkpoint_activations=checkpoint_activations)
-            for dims, depth, heads in zip(self.channels, depths, num_heads))
+                      merge=dims != self.channels[-1], checkpoint_activations=number in recomputed)
+            for number, (dims, depth, heads) in enumerate(zip(self.channels, depths, num_heads)))
         self.add_module(f'norm{len(depths) - 1}', nn.LayerNorm(self.channels[-1]))
         self.apply(_initialise)
         nn.init.trunc_normal_(self.mask_embedding, std=0.02)

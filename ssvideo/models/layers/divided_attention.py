@@ -72,17 +72,19 @@ def from_lines(lines: Tensor, grid: Grid, axes: str) -> tuple[Tensor, Tensor]:
     return cls.flatten(1, -2).mean(dim=1, keepdim=True), tokens
 
 
-def line_masks(visible: Tensor, grid: Grid, axes: str) -> Tensor:
+def line_masks(visible: Tensor | None, grid: Grid, axes: str) -> Tensor | None:
     """Arrange which tokens may be attended to, for the lines of one branch.
 
     Args:
-        visible: ``(N, t, h, w)`` bool, False at PAD.
+        visible: ``(N, t, h, w)`` bool, False at PAD; ``None`` where there is none.
         grid: ``(t, h, w)``.
         axes: along which the lines run.
 
     Returns:
-        ``(N * lines, 1, 1, 1 + L)`` bool; [CLS] is always True, so that no line is empty.
+        ``(N * lines, 1, 1, 1 + L)`` bool; [CLS] is always True, so that no line is empty. ``None`` where all are visible.
     """
+    if visible is None:
+        return None
     visible = F.pad(visible.flatten(1), (1, 0), value=True).unsqueeze(-1)
     return to_lines(visible, grid, axes)[:, None, None, :, 0]
 
@@ -127,7 +129,7 @@ class DividedAttention(nn.Module):
         self.qkv = nn.Linear(dims, 3 * attention_dims)  # rows: (branch, q k v, head, head_dims)
         self.out = nn.Linear(attention_dims, dims)
 
-    def forward(self, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, masks: dict[str, Tensor | None]) -> Tensor:
         """Attend.
 
         Args:
@@ -145,7 +147,7 @@ class DividedAttention(nn.Module):
         tokens = torch.cat(tokens, dim=-1).flatten(1, 3)
         return self.out(torch.cat([torch.cat(cls, dim=-1), tokens], dim=1))
 
-    def _attend(self, qkv: Tensor, mask: Tensor, axes: str) -> Tensor:
+    def _attend(self, qkv: Tensor, mask: Tensor | None, axes: str) -> Tensor:
         lines = to_lines(qkv, self.grid, axes).unflatten(-1, (3, -1, self.head_dims))  # (N*lines, 1 + L, 3, heads, d)
         query, key, value = lines.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask,

@@ -7,10 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .biased_attention import SEPARATED, biased_attention
 from .windows import Grid, Windows
-
-SEPARATED = -100.0
-"""Attention logit of two cells that a shift brought together only by wrapping; as published."""
 
 
 class WindowAttention(nn.Module):
@@ -44,14 +42,16 @@ class WindowAttention(nn.Module):
         Returns:
             Of the shape of ``x``.
         """
-        bias = self.position_bias(windows.length)  # (1, heads, L, L)
+        bias, qkv = self.position_bias(windows.length), self.qkv(x)
+        if _trains_on_cpu(qkv):
+            return self.proj(biased_attention(qkv, bias.squeeze(0), apart, list(windows.runs))[0])
         # Where each window has a mask of its own, windows are laid beside the heads: the mask then is the same for all
         # clips and is broadcast by the kernel instead of copied for each.
         beside = 1
         if apart is not None:
             beside = windows.num_windows
             bias = bias.masked_fill(apart, SEPARATED).flatten(0, 1).unsqueeze(0)  # (1, windows * heads, L, L)
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unflatten(0, (-1, beside))
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).unflatten(0, (-1, beside))
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)  # (N * windows / beside, ..., L, C / heads)
         out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
         return self.proj(out.unflatten(1, (beside, -1)).transpose(2, 3).reshape(x.shape))
@@ -63,13 +63,18 @@ class WindowAttention(nn.Module):
         the part of the table with the right distances (distance 0 for a single frame). In space, where a map is
         smaller than the window, it is how the released models and mmaction2 number the cells: trained tables expect it.
         """
-        index = _pair_index(self.window, length, str(self.relative_position_bias_table.device))
+        index, = _pair_index(self.window, length, str(self.relative_position_bias_table.device))
         return self.relative_position_bias_table.t().index_select(1, index).view(1, self.num_heads, length, length)
 
 
+def _trains_on_cpu(qkv: Tensor) -> bool:
+    """Where torch's fused kernels return no gradient of a bias. An exported graph keeps to operators that others have."""
+    return qkv.device.type == 'cpu' and qkv.requires_grad and not torch.compiler.is_exporting()
+
+
 @torch.compiler.assume_constant_result
-def _pair_index(window: Grid, length: int, device: str) -> Tensor:
-    return _cached_pair_index(window, length, device)
+def _pair_index(window: Grid, length: int, device: str) -> tuple[Tensor]:
+    return (_cached_pair_index(window, length, device),)
 
 
 @lru_cache(maxsize=64)

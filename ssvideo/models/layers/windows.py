@@ -25,6 +25,8 @@ class Windows:
         padding: ``(N * num_windows * L, 1)`` bool, True for cells beyond the grid; ``None`` where there are none.
         regions: ``(num_windows, L)`` int64; cells of one window may see each other only where their numbers are equal.
             ``None`` without a shift.
+        runs: lengths of runs of neighbouring windows in which the same pairs of cells may see each other. Windows are in
+            an order in which there are few: most have no border inside them.
     """
     num_clips: int | None
     num_windows: int
@@ -33,6 +35,7 @@ class Windows:
     inverse: Tensor
     padding: Tensor | None
     regions: Tensor | None
+    runs: tuple[int, ...]
 
     def cut(self, x: Tensor) -> Tensor:
         """Take ``(N, t, h, w, C)`` to ``(N * num_windows, L, C)``; cells beyond the grid are zero."""
@@ -78,8 +81,8 @@ def windows_of(num_clips: int, grid: Grid, window: Grid, shift: Grid, device: to
     shift = tuple(s if g > w else 0 for g, w, s in zip(grid, window, shift))
     counts = tuple(-(-g // s) for g, s in zip(grid, size))
     traced = isinstance(num_clips, torch.SymInt)
-    order, inverse, padding, regions = _index_tensors(1 if traced else num_clips, grid, size, shift, str(device))
-    return Windows(None if traced else num_clips, math.prod(counts), math.prod(size), order, inverse, padding, regions)
+    layout = _layout(1 if traced else num_clips, grid, size, shift, str(device))
+    return Windows(None if traced else num_clips, math.prod(counts), math.prod(size), *layout)
 
 
 class _Reorder(torch.autograd.Function):
@@ -101,16 +104,22 @@ def _take(rows: Tensor, axis: int, order: Tensor, blank: Tensor | None) -> Tenso
 
 
 @torch.compiler.assume_constant_result
-def _index_tensors(num_clips: int, grid: Grid, size: Grid, shift: Grid, device: str) -> tuple[Tensor | None, ...]:
-    return _cached_index_tensors(num_clips, grid, size, shift, device)
+def _layout(num_clips: int, grid: Grid, size: Grid, shift: Grid, device: str) -> tuple:
+    return _cached_layout(num_clips, grid, size, shift, device)
 
 
 @lru_cache(maxsize=64)
-def _cached_index_tensors(num_clips: int, grid: Grid, size: Grid, shift: Grid, device: str):
+def _cached_layout(num_clips: int, grid: Grid, size: Grid, shift: Grid, device: str) -> tuple:
     padded = tuple(-(-g // s) * s for g, s in zip(grid, size))
     cells = np.full(padded, -1)
     cells[:grid[0], :grid[1], :grid[2]] = np.arange(np.prod(grid)).reshape(grid)
-    cells = _cut_array(np.roll(cells, [-s for s in shift], (0, 1, 2)), size).reshape(-1)
+    cells = _cut_array(np.roll(cells, [-s for s in shift], (0, 1, 2)), size)  # (windows, L)
+    regions, runs = None, (len(cells),)
+    if any(shift):
+        regions = _cut_array(_regions(padded, size, shift), size)
+        in_order, runs = _alike_together(regions)
+        cells, regions = cells[in_order], regions[in_order]
+    cells = cells.reshape(-1)
 
     clips = np.arange(num_clips)[:, None]
     order = (clips * np.prod(grid) + np.maximum(cells, 0)).reshape(-1)
@@ -118,10 +127,10 @@ def _cached_index_tensors(num_clips: int, grid: Grid, size: Grid, shift: Grid, d
     inverse[cells[cells >= 0]] = np.flatnonzero(cells >= 0)
     inverse = (clips * len(cells) + inverse).reshape(-1)
     padding = np.tile(cells < 0, num_clips)[:, None] if padded != grid else None
-    regions = _cut_array(_regions(padded, size, shift), size) if any(shift) else None
     # Not inference tensors, even when first made while evaluating: a training step will save them for its backward.
     with torch.inference_mode(False):
-        return tuple(None if a is None else torch.from_numpy(a).to(device) for a in (order, inverse, padding, regions))
+        tensors = (None if a is None else torch.from_numpy(a).to(device) for a in (order, inverse, padding, regions))
+        return *tensors, runs
 
 
 def _cut_array(cells: np.ndarray, size: Grid) -> np.ndarray:
@@ -139,3 +148,10 @@ def _regions(padded: Grid, size: Grid, shift: Grid) -> np.ndarray:
         part = (at >= cells - window).astype(np.int64) + (at >= cells - moved) if moved else np.zeros_like(at)
         number = 3 * number + part.reshape([-1 if a == axis else 1 for a in range(3)])
     return number
+
+
+def _alike_together(regions: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """An order of windows ``(windows, L)`` in which those that are parted alike follow each other, and how many do."""
+    parted = np.stack([np.unique(window, return_inverse=True)[1] for window in regions])
+    kinds = np.unique(parted, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.argsort(kinds, kind='stable'), tuple(np.bincount(kinds).tolist())

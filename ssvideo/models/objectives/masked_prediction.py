@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..layers.linear_cross_entropy import linear_cross_entropy
 from ..tokenizers.codebook_signals import codebook_signals
 
 
@@ -38,9 +39,29 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     if logits.shape[0] == 0:
         zero = logits.sum()
         return {'loss': zero} | dict.fromkeys(('accuracy', 'target_perplexity', 'predicted_perplexity'), zero.detach())
-    predicted, vocab_size = logits.detach().argmax(dim=-1), logits.shape[1]
+    return _terms(F.cross_entropy(logits, targets), logits.detach().argmax(dim=-1), targets, logits.shape[1])
+
+
+def masked_linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """:func:`masked_cross_entropy` of the scores of a linear layer, for training: not all scores exist at a time.
+
+    Args:
+        hidden: ``(P, C)``, masked positions only.
+        weight: ``(vocabulary, C)`` of the layer.
+        bias: ``(vocabulary,)`` of the layer.
+        targets: ``(P,)`` int64 ids.
+
+    Returns:
+        As :func:`masked_cross_entropy`.
+    """
+    if hidden.shape[0] == 0:
+        return masked_cross_entropy(F.linear(hidden, weight, bias), targets)
+    return _terms(*linear_cross_entropy(hidden, weight, bias, targets), targets, len(weight))
+
+
+def _terms(loss: Tensor, predicted: Tensor, targets: Tensor, vocab_size: int) -> dict[str, Tensor]:
     return {
-        'loss': F.cross_entropy(logits, targets),
-        'accuracy': (predicted == targets).to(logits.dtype).mean(),
+        'loss': loss,
+        'accuracy': (predicted == targets).to(loss.dtype).mean(),
         'target_perplexity': codebook_signals(targets, vocab_size)['codebook_perplexity'],
         'predicted_perplexity': codebook_signals(predicted, vocab_size)['codebook_perplexity']}

@@ -13,7 +13,7 @@ from ...structures import Features, MaskedTokens
 from ..backbones.base import Backbone
 from ..tokenizers.base import Tokenizer
 from .base import Objective
-from .masked_prediction import gather_positions, masked_cross_entropy
+from .masked_prediction import gather_positions, masked_cross_entropy, masked_linear_cross_entropy
 
 
 @MODELS.register_module()
@@ -67,7 +67,10 @@ class MLM(Objective):
     def forward(self, features: Features, masked: MaskedTokens) -> dict[str, Tensor]:
         """Return ``loss``, ``accuracy`` and perplexities over hidden tokens; see :func:`masked_cross_entropy`."""
         hidden = gather_positions(features.maps[-1], masked.positions)  # (P, C)
-        return masked_cross_entropy(self.logits(hidden), gather_positions(masked.tokens, masked.positions))
+        targets = gather_positions(masked.tokens, masked.positions)
+        if not torch.is_grad_enabled():
+            return masked_cross_entropy(self.logits(hidden), targets)
+        return masked_linear_cross_entropy(self.transform(hidden), self.embedding, self.bias, targets)
 
     def predict(self, features: Features, masked: MaskedTokens) -> Tensor:
         """``(P,)`` ids that score highest among those a clip can hold: the special rows are left out."""

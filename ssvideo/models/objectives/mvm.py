@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ...registry import MODELS
@@ -11,7 +12,7 @@ from ...structures import Features, MaskedTokens
 from ..backbones.base import Backbone
 from ..tokenizers.base import Tokenizer
 from .base import Objective
-from .masked_prediction import gather_positions, masked_cross_entropy
+from .masked_prediction import gather_positions, masked_cross_entropy, masked_linear_cross_entropy
 from .shared_norm import shared_norm
 
 
@@ -64,12 +65,20 @@ class MVM(Objective):
         Returns:
             ``loss``, ``accuracy`` and perplexities; see :func:`masked_cross_entropy`.
         """
-        return masked_cross_entropy(self.logits(features, masked), gather_positions(masked.tokens, masked.positions))
+        targets = gather_positions(masked.tokens, masked.positions)
+        if not torch.is_grad_enabled():
+            return masked_cross_entropy(self.logits(features, masked), targets)
+        hidden = self._hidden(features, masked)
+        return masked_linear_cross_entropy(hidden, self.classifier.weight, self.classifier.bias, targets)
 
     def logits(self, features: Features, masked: MaskedTokens) -> Tensor:
         """Score all ids at the masked positions: ``(P, vocabulary)``."""
+        return self.classifier(self._hidden(features, masked))
+
+    def _hidden(self, features: Features, masked: MaskedTokens) -> Tensor:
+        """What the classifier reads at the masked positions: ``(P, C)``."""
         decoded = self.decoder(features.maps, tuple(masked.mask.shape[1:]))  # (N, t, h, w, C)
-        return self.classifier(self.norm(gather_positions(decoded, masked.positions)))
+        return self.norm(gather_positions(decoded, masked.positions))
 
     def predict(self, features: Features, masked: MaskedTokens) -> Tensor:
         """``(P,)`` ids that score highest."""

@@ -29,5 +29,5 @@ def load_tokenizer(path: str | Path, **arguments) -> Tokenizer:
     if found not in readers:
         raise ValueError(f'{path} is not a tokenizer file that is known here: its metadata says format={found!r}, expected one '
                          f'of {sorted(readers)}. Convert published weights with "tools/convert_checkpoint.py dalle"; load the '
-                         'plugin of another tokenizer first')
+                         'plugin of another tokenizer first: --plugin DIR, or an import')
     return readers[found](path, **arguments)
