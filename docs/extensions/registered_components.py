@@ -15,16 +15,22 @@ class Components(SphinxDirective):
     Args:
         registry: its name there.
         package: the module below which the classes lie; all if it is left out.
+
+    Options:
+        without: modules below which they do not lie, so that a class of a new module has its place.
     """
     required_arguments = 1
     optional_arguments = 1
+    option_spec = {'without': str.split}
 
     def run(self) -> list[nodes.Node]:
         """The classes' entries."""
         package = self.arguments[1] if len(self.arguments) > 1 else 'ssvideo'
+        left_out = tuple(f'{module}.' for module in self.options.get('without', ()))
         lines = []
         for _, found in registered(self.arguments[0], self.config.autodoc_mock_imports):
-            if f'{found.__module__}.'.startswith(f'{package}.'):
+            place = f'{found.__module__}.'
+            if place.startswith(f'{package}.') and not place.startswith(left_out):
                 kind = 'class' if inspect.isclass(found) else 'function'
                 lines += [f'.. auto{kind}:: {found.__module__}.{found.__qualname__}', '   :members:' * (kind == 'class'), '']
         if not lines:
