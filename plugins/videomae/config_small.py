@@ -6,14 +6,14 @@ custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
 load_from = None
 default_hooks = dict(strict_load=dict(allow_missing=[]))
 work_dir = f'{_base_.ROOT}/videomae'
-max_epochs = max(1, round(16 * _base_.SCALE))
+max_epochs = max(1, round(12 * _base_.SCALE))
 BACKBONE = dict(
-    type='ssvideo.VideoViT', patch_size=(2, 16, 16), embed_dims=96, num_layers=4, num_heads=4, positions='axes')
+    type='ssvideo.VideoViT', patch_size=(2, 8, 8), embed_dims=96, num_layers=4, num_heads=4, positions='axes')
 model = dict(
     _delete_=True, type='ssvideo.Pretrainer',
     data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),
     backbone=BACKBONE,
-    tokenizer=dict(type='ssvideo.PixelTargets', stride=(2, 16, 16), colours_apart=True),
+    tokenizer=dict(type='ssvideo.PixelTargets', stride=(2, 8, 8), colours_apart=True),
     maskers=dict(video=dict(type='ssvideo.RandomTubeMasker', mask_ratio=0.75)),
     objectives=dict(pixels=dict(
         type='ssvideo.PatchRegression',

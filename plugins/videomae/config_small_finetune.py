@@ -5,5 +5,5 @@ custom_imports = dict(imports=['ssvideo', 'plugins.videomae'])
 
 work_dir = f'{_base_.ROOT}/finetune_videomae'
 model = dict(backbone=dict(
-    _delete_=True, type='ssvideo.VideoViT', patch_size=(2, 16, 16), embed_dims=96, num_layers=4, num_heads=4, positions='axes',
+    _delete_=True, type='ssvideo.VideoViT', patch_size=(2, 8, 8), embed_dims=96, num_layers=4, num_heads=4, positions='axes',
     init_cfg=dict(type='Pretrained', checkpoint=f'{_base_.ROOT}/videomae/last.pth', prefix='backbone.')))

@@ -8,7 +8,7 @@ work_dir = f'{_base_.ROOT}/vjepa'
 model = dict(
     _delete_=True, type='ssvideo.VJEPA',
     data_preprocessor=dict(type='ssvideo.ClipPreprocessor', mean=_base_.MEAN, std=_base_.STD),
-    backbone=_base_.BACKBONE,
+    backbone=dict(_base_.BACKBONE, patch_size=(2, 16, 16)),
     maskers=dict(
         short=dict(type='ssvideo.MultiBlockMasker', num_blocks=8, scale=0.15),
         long=dict(type='ssvideo.MultiBlockMasker', num_blocks=2, scale=0.7)),

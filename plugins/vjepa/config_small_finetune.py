@@ -4,4 +4,4 @@ _base_ = ['../videomae/config_small_finetune.py']
 
 work_dir = f'{_base_.ROOT}/finetune_vjepa'
 model = dict(backbone=dict(
-    init_cfg=dict(checkpoint=f'{_base_.ROOT}/vjepa/last.pth')))  # 'backbone.' of it is the teacher
+    patch_size=(2, 16, 16), init_cfg=dict(checkpoint=f'{_base_.ROOT}/vjepa/last.pth')))  # 'backbone.' of it is the teacher

@@ -24,17 +24,11 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-import plugins.clip_targets  # noqa: E402, F401
-import plugins.fsq_tokenizer  # noqa: E402
-import plugins.maskfeat  # noqa: E402, F401
-import plugins.pixel_targets  # noqa: E402, F401
-import plugins.videomae  # noqa: E402, F401
-import plugins.vjepa  # noqa: E402, F401
 from ssvideo.models import Pretrainer  # noqa: E402
-from ssvideo.models.tokenizers import DalleVAE, PecoVQVAE  # noqa: E402
 from ssvideo.registry import MODELS  # noqa: E402
 from ssvideo.structures import Clips  # noqa: E402
 from ssvideo.utils.files import write_whole  # noqa: E402
+from ssvideo.utils.plugins import use_plugins  # noqa: E402
 
 GRID = (4, 4, 4)
 VOCAB = 16
@@ -61,13 +55,13 @@ class Combination:
 
 def tokenizers(folder: Path) -> dict[str, dict]:
     """Configs by name; the files that they read are written into a folder."""
+    small = dict(widths=(4, 8, 8, 8), num_blocks=1, perceptual=None)
     trainers = dict(
-        DalleTokenizer=DalleVAE(VOCAB, hidden_dims=8, num_blocks=1),
-        PecoTokenizer=PecoVQVAE(perceptual=None, vocab_size=VOCAB, code_dims=4, widths=(4, 8, 8, 8), num_blocks=1,
-                                codebook_init='random'),
-        FsqTokenizer=plugins.fsq_tokenizer.FsqVAE(levels=[4, 4], widths=(4, 8, 8, 8), num_blocks=1, perceptual=None))
+        DalleTokenizer=dict(type='DalleVAE', vocab_size=VOCAB, hidden_dims=8, num_blocks=1),
+        PecoTokenizer=dict(type='PecoVQVAE', vocab_size=VOCAB, code_dims=4, codebook_init='random', **small),
+        FsqTokenizer=dict(type='FsqVAE', levels=[4, 4], **small))
     for name, trainer in trainers.items():
-        trainer.save_tokenizer(folder / f'{name}.safetensors')
+        MODELS.build(trainer).save_tokenizer(folder / f'{name}.safetensors')
     return {
         **{name: dict(checkpoint=str(folder / f'{name}.safetensors')) for name in trainers},
         'PixelTargets': dict(stride=(2, 8, 8)),
@@ -157,6 +151,7 @@ def combinations() -> Iterator[Combination]:
 
 def try_all() -> list[tuple[Combination, str | None]]:
     """Every combination with its verdict."""
+    use_plugins(sorted(path.parent for path in (REPO / 'plugins').glob('*/__init__.py')))
     everything = list(combinations())
     with tempfile.TemporaryDirectory() as folder:
         known = tokenizers(Path(folder))
