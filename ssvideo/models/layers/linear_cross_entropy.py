@@ -24,7 +24,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: 
         The loss, 0-d, and ``(P,)`` int64 ids.
     """
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         precision = torch.get_autocast_dtype(device)
         hidden, weight, bias = hidden.to(precision), weight.to(precision), bias.to(precision)
     return _LinearCrossEntropy.apply(hidden, weight, bias, targets)
