@@ -73,7 +73,6 @@ def the_device_has_no_numbers(monkeypatch):
     # these do not know the device
     monkeypatch.setattr(sys.modules[Adam.__module__], '_device_dtype_check_for_fused', lambda *args, **kwargs: None)
     monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())
-    monkeypatch.setattr(torch, 'is_autocast_enabled', lambda *args: False)
     yield
     DefaultScope._instance_dict.clear()
 
