@@ -12,7 +12,8 @@ from page_commands import ROOT, load_tool  # noqa: E402
 from release_files import WRITERS, write_release  # noqa: E402
 
 CONFIGS = sorted(path.relative_to(ROOT / 'configs').as_posix() for path in (ROOT / 'configs').rglob('*.py')
-                 if path.parent.name not in ('quickstart', 'combinations', 'vimpac', 'bevt', '_base_') and path.name != 'peco_small.py')
+                 if path.parent.name not in ('quickstart', 'combinations', 'vimpac', 'bevt', '_base_')
+                 and path.name != 'peco_small.py')
 FINETUNED = ('ucf101', 'hmdb51', 'diving48', 'ssv2', 'kinetics400')
 # words of the environment that choose the data
 WORDS = dict(PRETRAIN_SET=('howto100m', 'kinetics400', 'kinetics600', 'kinetics700'), FINETUNE_SET=FINETUNED,
