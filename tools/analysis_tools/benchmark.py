@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # else the profiler, which measures memory, talks of GPUs that are not there
 os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
@@ -127,6 +128,9 @@ class Contender:
 
 def contenders(args: argparse.Namespace) -> list[Contender]:
     """All that takes part; what is first is what the others are compared with."""
+    if args.against in (PLAIN, MMACTION) and not (ROOT / 'tests' / 'plain').is_dir():
+        raise ValueError(f'--against {args.against} needs tests/plain, which a checkout of the repository has and an installed '
+                         'package has not')
     own = read_config(args.config, args.cfg_options, args.plugin)
     sides = [(own, Path(own.filename).name, dict)]
     if args.against == PLAIN:
