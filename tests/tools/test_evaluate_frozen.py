@@ -107,7 +107,7 @@ def test_evaluate_frozen__two_processes_make_the_same_features(videos, tmp_path)
     env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONWARNINGS='ignore')
     words = [str(videos / 'config.py'), str(videos / 'model.pth'), *lists, '--out', str(tmp_path / 'out'), '--cache',
              str(tmp_path / 'cache'), *QUICK, '--methods', 'knn']
-    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=29641', str(TOOL),
+    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone', str(TOOL),
                            *words], env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     two = json.loads((tmp_path / 'out' / 'frozen.json').read_text())
