@@ -25,7 +25,8 @@ spec.loader.exec_module(tool)
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp('videos')
-    good = files.write_video(root / 'good.mp4', num_frames=60, options={'g': '12', 'bf': '2'})
+    good = files.write_video(root / 'good.mp4', num_frames=60, options={
+        'g': '12', 'bf': '2', 'threads': '1', 'x264-params': 'mbtree=0'})
     files.write_video(root / 'turned.mp4', rotation=90)
     files.write_video(root / 'no_index.mpg', codec='mpeg2video', options={'bf': '2'})
     (root / 'broken').mkdir()
