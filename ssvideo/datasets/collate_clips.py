@@ -23,13 +23,15 @@ class Handed(NamedTuple):
         number: of the buffer, among those of the process.
         buffer: shared bytes; the last one says whether the others are free.
         dtype: of the tensors.
-        shape: of all of them, stacked.
+        shape: of all of them, stacked, as they lie in the buffer.
+        places: of a tensor's dimensions in that order.
     """
     owner: int
     number: int
     buffer: Tensor
     dtype: torch.dtype
     shape: tuple[int, ...]
+    places: tuple[int, ...]
 
 
 class Sender:
@@ -40,7 +42,13 @@ class Sender:
         self.buffers: list[Tensor] = []
 
     def send(self, tensors: Sequence[Tensor]) -> Handed:
-        """Copy tensors of one shape and type into a buffer that is free."""
+        """Copy tensors of one shape and type into a buffer that is free, in the order in which they lie in memory.
+
+        Decoded pixels have their channels last; to sort them by channel takes twenty times as long as to copy them, and a
+        GPU does it in passing.
+        """
+        order = sorted(range(tensors[0].dim()), key=tensors[0].stride, reverse=True)
+        tensors = [tensor.permute(order) for tensor in tensors]
         shape, dtype = (len(tensors), *tensors[0].shape), tensors[0].dtype
         size = sum(tensor.nbytes for tensor in tensors)
         fitting = [i for i, buffer in enumerate(self.buffers) if buffer[-1] == FREE and len(buffer) > size]
@@ -49,9 +57,9 @@ class Sender:
             self.buffers.append(torch.zeros(size + 1, dtype=torch.uint8).share_memory_())
         number = min(fitting, key=lambda i: len(self.buffers[i]))
         buffer = self.buffers[number]
-        torch.stack(list(tensors), out=buffer[:size].view(dtype).view(shape))
+        torch.stack(tensors, out=buffer[:size].view(dtype).view(shape))
         buffer[-1] = TAKEN
-        return Handed(self.pid, number, buffer, dtype, shape)
+        return Handed(self.pid, number, buffer, dtype, shape, tuple(order.index(dim) for dim in range(len(order))))
 
 
 _sender: Sender | None = None
@@ -69,7 +77,7 @@ def receive(handed: Handed) -> list[Tensor]:
     shape = torch.Size(handed.shape)
     copy = handed.buffer[:shape.numel() * handed.dtype.itemsize].clone()
     handed.buffer[-1] = FREE
-    return list(copy.view(handed.dtype).view(shape))
+    return [tensor.permute(handed.places) for tensor in copy.view(handed.dtype).view(shape)]
 
 
 def _is_alive(pid: int) -> bool:

@@ -80,8 +80,7 @@ def line_weights(module: DividedAttention, x: Tensor, masks: Mapping[str, Tensor
     """
     weights = {}
     for qkv, axes in zip(module.qkv(x).chunk(len(module.branches), dim=-1), module.branches):
-        lines = to_lines(qkv, module.grid, axes).unflatten(-1, (3, -1, module.head_dims))
-        query, key, _ = lines.permute(2, 0, 3, 1, 4).unbind(0)  # (N * lines, heads, 1 + L, head_dims)
+        query, key, _ = module.split_heads(qkv, axes)
         scores = query @ key.transpose(-1, -2) / module.head_dims**0.5
         weights[axes] = scores.masked_fill(~masks[axes], -torch.inf).softmax(-1)
     return weights
@@ -110,10 +109,10 @@ def window_weights(module: WindowAttention, x: Tensor, windows: Windows, apart: 
 def _line_maps(name: str, module: DividedAttention, x: Tensor, masks: Mapping[str, Tensor],
                place: Place | None) -> list[AttentionMap]:
     num_cells = x.shape[1] - 1
-    numbers = torch.arange(-1, num_cells, device=x.device).view(1, -1, 1)  # [CLS] is -1
+    numbers = torch.arange(-1, num_cells, device=x.device).view(1, -1, 1, 1)  # [CLS] is -1
     maps = []
     for axes, weights in line_weights(module, x, masks).items():
-        cells = to_lines(numbers, module.grid, axes)[..., 0]  # (lines, 1 + L): which cell each place of a line is
+        cells = to_lines(numbers, module.grid, axes)[:, 0, :, 0]  # (lines, 1 + L): which cell each place of a line is
         weights = weights.unflatten(0, (len(x), -1))  # (N, lines, heads, 1 + L, 1 + L)
         if place is None:
             rows = weights[..., 0, :] / len(cells)

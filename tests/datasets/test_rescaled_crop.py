@@ -28,7 +28,7 @@ def cropped(image: np.ndarray, seed: int = 0, transform=None, **more) -> dict:
 
 @pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
 @pytest.mark.parametrize('size', [(256, 340), (720, 480), (120, 90)])
-def test_random_rescaled_crop__is_a_crop_resized_as_pillow_does(size, interpolation):
+def test_random_rescaled_crop__is_a_crop_enlarged_as_opencv_does_or_shrunk_as_pillow_does(size, interpolation):
     image = blots(*size)
     for seed in range(5):
         results = cropped(image, seed, RandomRescaledCrop(224, (256, 320), interpolation))
@@ -36,8 +36,12 @@ def test_random_rescaled_crop__is_a_crop_resized_as_pillow_does(size, interpolat
         side = round(w * width)
         left, top = round(x * width), round(y * height)
         assert side == round(h * height) == round(min(size) * 224 / results['short_edge'])
-        square = Image.fromarray(image[top:top + side, left:left + side])
-        expected = np.asarray(square.resize((224, 224), Image.Resampling[interpolation.upper()])).astype(int)
+        square = image[top:top + side, left:left + side]
+        if side <= 224:
+            kind = cv2.INTER_CUBIC if interpolation == 'bicubic' else cv2.INTER_LINEAR
+            expected = cv2.resize(square, (224, 224), interpolation=kind).astype(int)
+        else:
+            expected = np.asarray(Image.fromarray(square).resize((224, 224), Image.Resampling[interpolation.upper()])).astype(int)
         first, second = results['imgs']
         assert first.shape == (224, 224, 3) and first.dtype == np.uint8
         assert np.abs(first - expected).max() <= 2

@@ -135,10 +135,10 @@ def test_divided_transformer__number_of_parameters(layers, width, heads, attenti
 
 @pytest.mark.parametrize('axes', ['T', 'H', 'W', 'TH', 'TW', 'HW'])
 def test_lines__there_and_back(axes):
-    x = torch.randn(2, 1 + math.prod(GRID), 5)
+    x = torch.randn(2, 1 + math.prod(GRID), 3, 5)
     lines = to_lines(x, GRID, axes)
     length = math.prod(size for size, axis in zip(GRID, 'THW') if axis in axes)
-    assert lines.shape == (2 * math.prod(GRID) // length, 1 + length, 5)
+    assert lines.shape == (2 * math.prod(GRID) // length, 3, 1 + length, 5)
     cls, tokens = from_lines(lines, GRID, axes)
     torch.testing.assert_close(cls, x[:, :1])
     assert torch.equal(tokens.flatten(1, 3), x[:, 1:])

@@ -5,7 +5,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssvideo.models.backbones.divided_transformer import MASK_ROW, PAD_ROW, DividedTransformer, Residual
 from ssvideo.models.layers.divided_attention import AXES, DividedAttention
@@ -27,7 +27,7 @@ class PlainDividedTransformer(DividedTransformer):
         positions = self.positions.temporal[:, None, None] + self.positions.height[:, None] + self.positions.width
         tokens = self.token_embedding(self._rows(inputs, mask, pad)) + positions
         cls = (self.cls_token + self.positions.cls).repeat(len(inputs), 1, 1)
-        x = self.drop(self.embedding_norm(torch.cat([cls, tokens.flatten(1, 3)], dim=1)))
+        x = _dropout(self.drop, self.embedding_norm(torch.cat([cls, tokens.flatten(1, 3)], dim=1)))
         for layer in self.layers:
             for block in layer.attentions:
                 x = _residual(block, x, lambda x, block=block: _attend(block.body, x, pad))
@@ -50,8 +50,12 @@ class PlainDividedTransformer(DividedTransformer):
 
 def _residual(block: Residual, x: Tensor, body) -> Tensor:
     if block.post:
-        return block.norm(x + block.drop(body(x)))
-    return x + block.drop(body(block.norm(x)))
+        return block.norm(x + _dropout(block.drop, body(x)))
+    return x + _dropout(block.drop, body(block.norm(x)))
+
+
+def _dropout(layer: nn.Dropout, x: Tensor) -> Tensor:
+    return F.dropout(x, layer.p, layer.training)
 
 
 def _attend(attention: DividedAttention, x: Tensor, pad: Tensor) -> Tensor:

@@ -49,10 +49,10 @@ def test_line_weights__with_the_values_make_the_output_of_the_module(layout):
         for (axes, weights), qkv in zip(line_weights(module, x, masks).items(), module.qkv(x).chunk(len(module.branches), -1)):
             assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-5)
             assert (weights.masked_select(~masks[axes]) == 0).all()  # nobody attends to PAD
-            value = to_lines(qkv, GRID, axes).unflatten(-1, (3, -1, module.head_dims))[:, :, 2].transpose(1, 2)
-            parts.append(from_lines((weights @ value).transpose(1, 2).flatten(2), GRID, axes))
+            value = to_lines(qkv.unflatten(-1, (3, -1, module.head_dims))[:, :, 2], GRID, axes)
+            parts.append(from_lines(weights @ value, GRID, axes))
         cls, cells = zip(*parts)
-        expected = module.out(torch.cat([torch.cat(cls, -1), torch.cat(cells, -1).flatten(1, 3)], 1))
+        expected = module.out(torch.cat([torch.cat(cls, -2), torch.cat(cells, -2).flatten(1, 3)], 1).flatten(2))
     assert torch.allclose(expected, output, atol=1e-5)
 
 

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ...registry import MODELS
 from ...structures import PAD, Features
 from ..layers.divided_attention import DividedAttention, line_masks, parse_layout
+from ..layers.dropout import Dropout
 from ..layers.positions import GridPositions, fit_positions
 from ..layers.recomputed import recomputed_parts
 from .base import Backbone
@@ -37,7 +38,7 @@ class Residual(nn.Module):
         super().__init__()
         self.body = body
         self.norm = nn.LayerNorm(dims, eps=NORM_EPS)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.post = norm == 'post'
 
     def forward(self, x: Tensor, *context) -> Tensor:
@@ -124,7 +125,7 @@ class DividedTransformer(Backbone):
         self.cls_token = nn.Parameter(torch.empty(embed_dims))
         self.positions = GridPositions(self.grid, embed_dims)
         self.embedding_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS) if norm == 'post' else nn.Identity()
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.layers = nn.ModuleList(
             DividedLayer([DividedAttention(embed_dims, attention_dims, num_heads, branches, self.grid, dropout)
                           for branches in blocks],

@@ -1,6 +1,8 @@
 """Attention along the lines of a token grid, with [CLS] in front of every line."""
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,45 +33,48 @@ def parse_layout(layout: str) -> list[list[str]]:
 
 
 def to_lines(x: Tensor, grid: Grid, axes: str) -> Tensor:
-    """Cut a sequence into lines, each with a copy of [CLS] in front.
+    """Cut sequences into lines, each with a copy of [CLS] in front, heads before them: as attention reads them.
 
     Args:
-        x: ``(N, 1 + t * h * w, D)``, [CLS] first.
+        x: ``(..., N, 1 + t * h * w, heads, D)``, [CLS] first.
         grid: ``(t, h, w)``.
         axes: along which the lines run, such as ``'T'`` or ``'HW'``.
 
     Returns:
-        ``(N * lines, 1 + L, D)``.
+        ``(..., N * lines, heads, 1 + L, D)``, copied once.
     """
     if axes == AXES:
-        return x
+        return x.transpose(-3, -2)
     along, across = _dims(axes)
-    cls, tokens = x.split([1, x.shape[1] - 1], dim=1)
-    tokens = tokens.unflatten(1, grid).permute(0, *across, *along, 4)
-    tokens = tokens.flatten(1 + len(across), 3)  # (N, *across, L, D)
-    cls = cls.view(x.shape[0], *[1] * len(across), 1, -1).expand(*tokens.shape[:-2], 1, -1)
-    return torch.cat([cls, tokens], dim=-2).flatten(0, -3)
+    first = x.dim() - 4  # N
+    cls, tokens = x.split([1, x.shape[-3] - 1], dim=-3)
+    across, along = [first + dim for dim in across], [first + dim for dim in along]
+    tokens = tokens.unflatten(-3, grid).permute(*range(first + 1), *across, first + 4, *along, first + 5)
+    tokens = tokens.flatten(-1 - len(along), -2)  # (..., N, *across, heads, L, D)
+    cls = cls.transpose(-3, -2)
+    cls = cls.view(*cls.shape[:-3], *[1] * len(across), *cls.shape[-3:]).expand(*tokens.shape[:-2], 1, -1)
+    return torch.cat([cls, tokens], dim=-2).flatten(first, first + len(across))
 
 
 def from_lines(lines: Tensor, grid: Grid, axes: str) -> tuple[Tensor, Tensor]:
     """Undo :func:`to_lines`; the copies of [CLS] are averaged.
 
     Args:
-        lines: ``(N * lines, 1 + L, D)``.
+        lines: ``(N * lines, heads, 1 + L, D)``.
         grid: ``(t, h, w)``.
         axes: along which the lines run.
 
     Returns:
-        [CLS] ``(N, 1, D)`` and the tokens ``(N, t, h, w, D)``, the latter a view.
+        [CLS] ``(N, 1, heads, D)`` and the tokens ``(N, t, h, w, heads, D)``, the latter a view.
     """
     along, across = _dims(axes)
     sizes = [grid[dim - 1] for dim in across]
-    lines = lines.unflatten(0, (-1, *sizes))  # (N, *across, 1 + L, D)
     cls, tokens = lines.split([1, lines.shape[-2] - 1], dim=-2)
-    tokens = tokens.unflatten(-2, [grid[dim - 1] for dim in along])
-    order = (0, *across, *along, 4)
-    tokens = tokens.permute([order.index(dim) for dim in range(5)])
-    return cls.flatten(1, -2).mean(dim=1, keepdim=True), tokens
+    cls = cls.unflatten(0, (-1, math.prod(sizes))).mean(dim=1)
+    tokens = tokens.unflatten(0, (-1, *sizes)).unflatten(-2, [grid[dim - 1] for dim in along])  # (N, *across, heads, *along, D)
+    order = (0, *across, 4, *along, 5)
+    tokens = tokens.permute([order.index(dim) for dim in range(6)])
+    return cls.transpose(1, 2), tokens
 
 
 def line_masks(visible: Tensor | None, grid: Grid, axes: str) -> Tensor | None:
@@ -85,8 +90,8 @@ def line_masks(visible: Tensor | None, grid: Grid, axes: str) -> Tensor | None:
     """
     if visible is None:
         return None
-    visible = F.pad(visible.flatten(1), (1, 0), value=True).unsqueeze(-1)
-    return to_lines(visible, grid, axes)[:, None, None, :, 0]
+    visible = F.pad(visible.flatten(1), (1, 0), value=True)
+    return to_lines(visible[..., None, None], grid, axes).transpose(-1, -2)
 
 
 def _dims(axes: str) -> tuple[list[int], list[int]]:
@@ -142,14 +147,20 @@ class DividedAttention(nn.Module):
         parts = [self._attend(qkv, masks[axes], axes)
                  for qkv, axes in zip(self.qkv(x).chunk(len(self.branches), dim=-1), self.branches)]
         if self.branches == [AXES]:
-            return self.out(parts[0])
+            return self.out(parts[0].transpose(1, 2).flatten(2))
         cls, tokens = zip(*(from_lines(part, self.grid, axes) for part, axes in zip(parts, self.branches)))
-        tokens = torch.cat(tokens, dim=-1).flatten(1, 3)
-        return self.out(torch.cat([torch.cat(cls, dim=-1), tokens], dim=1))
+        cls, tokens = torch.cat(cls, dim=-2), torch.cat(tokens, dim=-2)
+        return self.out(torch.cat([cls, tokens.flatten(1, 3)], dim=1).flatten(2))
+
+    def split_heads(self, qkv: Tensor, axes: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of a branch, each ``(N * lines, heads, 1 + L, head_dims)``.
+
+        Args:
+            qkv: ``(N, 1 + t * h * w, 3 * heads * head_dims)``, the branch's part of what ``self.qkv`` gives.
+            axes: of the branch's lines.
+        """
+        return to_lines(qkv.unflatten(-1, (3, -1, self.head_dims)).movedim(2, 0), self.grid, axes).unbind(0)
 
     def _attend(self, qkv: Tensor, mask: Tensor | None, axes: str) -> Tensor:
-        lines = to_lines(qkv, self.grid, axes).unflatten(-1, (3, -1, self.head_dims))  # (N*lines, 1 + L, 3, heads, d)
-        query, key, value = lines.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask,
-                                                  dropout_p=self.dropout if self.training else 0.0)
-        return attended.transpose(1, 2).flatten(2)  # (N*lines, 1 + L, heads * d)
+        return F.scaled_dot_product_attention(*self.split_heads(qkv, axes), attn_mask=mask,
+                                              dropout_p=self.dropout if self.training else 0.0)
