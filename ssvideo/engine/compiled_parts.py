@@ -50,7 +50,7 @@ def compile_parts(model: nn.Module, parts: Sequence[str], backend: str = 'induct
             names += networks
             continue
         else:
-            module.forward = compiled(module.forward)
+            module.forward = _with_any_number_of_positions(compiled(module.forward))
         names.append(name)
     return names
 
@@ -67,6 +67,15 @@ def _modules_of(model: nn.Module, parts: Sequence[str]) -> Iterator[tuple[str, n
             yield from ((f'{part}.{name}', child) for name, child in module.named_children())
         else:
             yield part, module
+
+
+def _with_any_number_of_positions(function: Callable) -> Callable:
+    def call(*inputs, positions: Tensor | None = None, **known):
+        if positions is None:
+            return function(*inputs, **known)
+        torch._dynamo.maybe_mark_dynamic(positions, 0)
+        return function(*inputs, positions=positions, **known)
+    return call
 
 
 def _with_any_number_of_rows(function: Callable) -> Callable:

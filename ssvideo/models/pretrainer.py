@@ -102,8 +102,7 @@ class Pretrainer(BaseModel):
         """
         hidden = mask != 0
         device = _device_of(clips)
-        shared = dict(mask=_to(hidden, device), positions=_to(hidden.flatten().nonzero().squeeze(1), device),
-                      num_views=clips.num_views)
+        shared = dict(mask=_to(hidden, device), positions=_to(_positions(mask), device), num_views=clips.num_views)
         found = {}
         if clips.tokens is not None or not self.tokenizers:
             found[self.default_target] = clips.tokens
@@ -119,15 +118,22 @@ class Pretrainer(BaseModel):
         if inputs is None:
             raise ValueError(f'{type(self.backbone).__name__} reads {self.backbone.reads}, and the stream {stream!r} '
                              'brings none: give ClipPreprocessor mean and std (pixels), or a tokenizer or store (tokens)')
-        wanted = {objective.inputs for _, objective in self.objectives_of(stream)}
-        whole = dict(whole=True) if self.backbone.knows_whole and clips.pad is None else {}
         features = {}
-        if 'masked' in wanted:
-            hidden = mask if self.backbone.mask_on_host else _to(mask, inputs.device)
-            features['masked'] = self.backbone(inputs, hidden, **whole)
-        if 'clean' in wanted:
-            features['clean'] = self.backbone(inputs, **whole)
+        for kind in ('masked', 'clean'):
+            readers = [objective for _, objective in self.objectives_of(stream) if objective.inputs == kind]
+            if readers:
+                hidden = None if kind == 'clean' else mask if self.backbone.mask_on_host else _to(mask, inputs.device)
+                features[kind] = self.backbone(inputs, hidden, **self._known(clips, mask, readers))
         return features
+
+    def _known(self, clips: Clips, mask: Tensor, readers: list[Objective]) -> dict:
+        """What the backbone may be told, see ``Backbone.knows``."""
+        known = {}
+        if 'whole' in self.backbone.knows and clips.pad is None:
+            known['whole'] = True
+        if 'positions' in self.backbone.knows and all(objective.positions_only for objective in readers):
+            known['positions'] = _to(_positions(mask), _device_of(clips))
+        return known
 
     def named(self, stream: str, name: str, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Prefix an objective's terms and weigh its loss."""
@@ -311,6 +317,11 @@ def _tokens_of(tokenizer: Tokenizer, frames: Tensor, size: tuple[int, int]) -> T
     with torch.inference_mode():
         tokens = tokenizer(resize_pixels(frames, size, tokenizer.view_filter))
     return tokens.clone()  # an inference tensor cannot be saved for a backward
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """Indices of what is hidden, in the flattened mask."""
+    return mask.flatten().nonzero().squeeze(1)
 
 
 def _device_of(clips: Clips) -> torch.device:

@@ -153,6 +153,27 @@ def test_divided_transformer__clip_of_pad_alone_stays_finite(layout):
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
+@pytest.mark.parametrize('norm', ['post', 'pre'])
+@pytest.mark.parametrize('recomputed', [False, True])
+def test_divided_transformer__computes_the_last_layer_for_some_positions_as_for_all(norm, recomputed):
+    model, tokens = tiny(norm=norm, dropout=0.0, checkpoint_activations=recomputed).double().train(), clips()
+    positions = torch.tensor([0, 3, 2 * math.prod(GRID) - 1])
+    found = []
+    for known in ({}, {'positions': positions}):
+        features = model(tokens, tokens % 3 == 0, **known)
+        assert features.maps[0].shape == (2, *GRID, 12) and features.summary.shape == (2, 12)
+        rows = features.maps[0].flatten(0, 3)[positions]
+        model.zero_grad()
+        (rows.square().sum() + features.summary.square().sum()).backward()
+        found.append([rows, features.summary, *(parameter.grad for parameter in model.parameters())])
+    for expected, given in zip(*found):
+        torch.testing.assert_close(given, expected, rtol=0, atol=1e-10)
+    others = features.maps[0].flatten(0, 3)[[1, 2]]
+    assert (others == 0).all()
+    nothing = model(tokens, positions=positions[:0])
+    torch.testing.assert_close(nothing.summary, model(tokens).summary)
+
+
 def test_divided_transformer__pad_is_never_attended_to():
     """What stands in the [PAD] row changes nothing but the PAD positions themselves."""
     model, tokens = tiny(), clips()

@@ -19,7 +19,7 @@ class PlainDividedTransformer(DividedTransformer):
     Source: VIMPAC, arXiv:2106.11250, Sec. 3.4, App. A.1, Eqs. 9-15.
     """
 
-    knows_whole = False
+    knows = ()
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Features:
         """See :meth:`Backbone.forward`."""

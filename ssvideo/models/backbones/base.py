@@ -26,8 +26,10 @@ class Backbone(BaseModule):
         channels: C of each map in ``Features.maps``.
         token_stride: frames, pixels and pixels per predicted token; with it a clip of pixels tells the token grid.
             ``None`` for a backbone that reads tokens.
-        knows_whole: whether :meth:`forward` takes ``whole=True`` from a caller that knows, on the host, that no token is
-            PAD, and then needs no attention mask.
+        knows: which facts that save work :meth:`forward` also takes, by name, from a caller that knows them on the host:
+            ``'whole'``, True where no token is PAD (no attention mask is needed then); ``'positions'``, ``(P,)`` int64
+            indices into the flat ``(N, t, h, w)`` of all that anybody will read of the last map (the rest of it may be
+            anything finite).
         pretraining_only: names (or prefixes) of parameters that only pre-training uses; fine-tuning freezes them.
         mask_on_host: whether ``forward`` wants its mask on the host, where it was drawn: a backbone that drops tokens must
             know how many are left, and asking the device would stop it.
@@ -35,7 +37,7 @@ class Backbone(BaseModule):
     reads: Literal['pixels', 'tokens']
     channels: tuple[int, ...]
     token_stride: tuple[int, int, int] | None = None
-    knows_whole: bool = False
+    knows: tuple[Literal['whole', 'positions'], ...] = ()
     pretraining_only: tuple[str, ...] = ()
     mask_on_host: bool = False
 

@@ -65,11 +65,11 @@ class DividedLayer(nn.Module):
         self.attentions = nn.ModuleList(Residual(attention, dims, norm, dropout) for attention in attentions)
         self.mlp = Residual(mlp, dims, norm, dropout)
 
-    def forward(self, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
-        """Map ``(N, 1 + t * h * w, C)`` to the same shape."""
+    def forward(self, x: Tensor, masks: dict[str, Tensor], rows: Tensor | None = None) -> Tensor:
+        """Map ``(N, 1 + t * h * w, C)`` to the same shape, or to ``(R, C)``: the given rows of all clips, one after the other."""
         for attention in self.attentions:
             x = attention(x, masks)
-        return self.mlp(x)
+        return self.mlp(x if rows is None else x.flatten(0, 1).index_select(0, rows))
 
 
 @MODELS.register_module()
@@ -101,7 +101,7 @@ class DividedTransformer(Backbone):
     """
 
     reads = 'tokens'
-    knows_whole = True
+    knows = ('whole', 'positions')
 
     def __init__(self, grid: tuple[int, int, int] = (5, 16, 16), vocab_size: int = 8192, embed_dims: int = 512,
                  num_layers: int = 6, num_heads: int = 8, attention_dims: int | None = None,
@@ -157,13 +157,16 @@ class DividedTransformer(Backbone):
             for projection in (*(attention.body.out for attention in layer.attentions), layer.mlp.body[-1]):
                 projection.weight.mul_(1 / math.sqrt(num_residuals))
 
-    def forward(self, inputs: Tensor, mask: Tensor | None = None, whole: bool = False) -> Features:
+    def forward(self, inputs: Tensor, mask: Tensor | None = None, whole: bool = False,
+                positions: Tensor | None = None) -> Features:
         """Encode tokens, see :meth:`Backbone.forward`.
 
         Args:
             inputs: ``(N, t, h, w)`` int64, PAD allowed.
             mask: which of them are hidden.
             whole: True where no token is PAD. Attention then has no mask, which fused kernels like better.
+            positions: ``(P,)`` int64 indices of the tokens whose features will be read; ``None``: all. The last MLP is
+                then computed for them and [CLS] alone, and the map is 0 elsewhere.
 
         Raises:
             ValueError: if ``inputs`` are not integer tokens of the grid that the model was built for.
@@ -172,13 +175,26 @@ class DividedTransformer(Backbone):
         x = self.embed(inputs, mask)
         visible = None if whole else inputs != PAD
         masks = {axes: line_masks(visible, self.grid, axes) for axes in self.line_axes}
+        rows = None if positions is None else self._rows_of(positions, inputs.shape[0])
         for number, layer in enumerate(self.layers):
+            wanted = rows if number == len(self.layers) - 1 else None
             if number in self.recomputed and torch.is_grad_enabled():
-                x = checkpoint(layer, x, masks, use_reentrant=False)
+                x = checkpoint(layer, x, masks, wanted, use_reentrant=False)
             else:
-                x = layer(x, masks)
-        cls, tokens = self.final_norm(x).split([1, x.shape[1] - 1], dim=1)
-        return Features(maps=(tokens.unflatten(1, self.grid),), summary=cls.squeeze(1))
+                x = layer(x, masks, wanted)
+        x = self.final_norm(x)
+        if positions is None:
+            cls, tokens = x.split([1, x.shape[1] - 1], dim=1)
+            return Features(maps=(tokens.unflatten(1, self.grid),), summary=cls.squeeze(1))
+        cls, tokens = x[:inputs.shape[0]], x[inputs.shape[0]:]
+        everywhere = tokens.new_zeros(inputs.numel(), tokens.shape[1]).index_copy(0, positions, tokens)
+        return Features(maps=(everywhere.view(*inputs.shape, -1),), summary=cls)
+
+    def _rows_of(self, positions: Tensor, num_clips: int) -> Tensor:
+        """Rows of the flattened ``(N, 1 + t * h * w)``: [CLS] of each clip, then the positions, which do not count [CLS]."""
+        cells = math.prod(self.grid)
+        cls = torch.arange(num_clips, device=positions.device) * (1 + cells)
+        return torch.cat([cls, positions + positions // cells + 1])
 
     def embed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """Embed tokens with their positions: ``(N, t, h, w)`` -> ``(N, 1 + t * h * w, C)``, [CLS] first."""

@@ -27,10 +27,13 @@ class Objective(BaseModule):
         loss_weight: factor of the loss in the sum.
 
     Attributes:
+        positions_only: whether the maps are read at the masked positions only, or not at all; a backbone may then leave out
+            the others.
         num_pairs: videos of two clips that the loss compares at once, where that may be more than a batch. The loop
             then sees to it that ``Features.compared`` holds their summaries. ``None``: what a batch holds.
     """
 
+    positions_only: bool = False
     num_pairs: int | None = None
 
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer | None = None,

@@ -85,6 +85,8 @@ class InfoNCE(Objective):
     Source: VIMPAC, arXiv:2106.11250, Sec. 3.2, App. A.2, B.2 and C.
     """
 
+    positions_only = True
+
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer | None = None, temperature: float = 0.2,
                  num_layers: int = 3, hidden_dims: int = 4096, out_dims: int = 256, weight: float = 1.0,
                  num_pairs: int | None = None,

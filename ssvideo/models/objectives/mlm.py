@@ -39,6 +39,8 @@ class MLM(Objective):
     Source: VIMPAC, arXiv:2106.11250, Sec. 3.1, Eqs. 16 and 17.
     """
 
+    positions_only = True
+
     def __init__(self, backbone: Backbone, tokenizer: Tokenizer | None = None,
                  inputs: Literal['masked', 'clean'] = 'masked', target: str | None = None,
                  streams: Sequence[str] | None = None, loss_weight: float = 1.0) -> None:
