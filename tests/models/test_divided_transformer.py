@@ -161,7 +161,7 @@ def test_divided_transformer__computes_the_last_layer_for_some_positions_as_for_
     found = []
     for known in ({}, {'positions': positions}):
         features = model(tokens, tokens % 3 == 0, **known)
-        assert features.maps[0].shape == (2, *GRID, 12) and features.summary.shape == (2, 12)
+        assert features.maps[0].shape == (3, *GRID, 12) and features.summary.shape == (3, 12)
         rows = features.maps[0].flatten(0, 3)[positions]
         model.zero_grad()
         (rows.square().sum() + features.summary.square().sum()).backward()
