@@ -36,24 +36,21 @@ def to_lines(x: Tensor, grid: Grid, axes: str) -> Tensor:
     """Cut sequences into lines, each with a copy of [CLS] in front, heads before them: as attention reads them.
 
     Args:
-        x: ``(..., N, 1 + t * h * w, heads, D)``, [CLS] first.
+        x: ``(N, 1 + t * h * w, heads, D)``, [CLS] first.
         grid: ``(t, h, w)``.
         axes: along which the lines run, such as ``'T'`` or ``'HW'``.
 
     Returns:
-        ``(..., N * lines, heads, 1 + L, D)``, copied once.
+        ``(N * lines, heads, 1 + L, D)``, copied once.
     """
     if axes == AXES:
-        return x.transpose(-3, -2)
+        return x.transpose(1, 2)
     along, across = _dims(axes)
-    first = x.dim() - 4  # N
-    cls, tokens = x.split([1, x.shape[-3] - 1], dim=-3)
-    across, along = [first + dim for dim in across], [first + dim for dim in along]
-    tokens = tokens.unflatten(-3, grid).permute(*range(first + 1), *across, first + 4, *along, first + 5)
-    tokens = tokens.flatten(-1 - len(along), -2)  # (..., N, *across, heads, L, D)
-    cls = cls.transpose(-3, -2)
-    cls = cls.view(*cls.shape[:-3], *[1] * len(across), *cls.shape[-3:]).expand(*tokens.shape[:-2], 1, -1)
-    return torch.cat([cls, tokens], dim=-2).flatten(first, first + len(across))
+    cls, tokens = x.split([1, x.shape[1] - 1], dim=1)
+    tokens = tokens.unflatten(1, grid).permute(0, *across, 4, *along, 5)
+    tokens = tokens.flatten(-1 - len(along), -2)  # (N, *across, heads, L, D)
+    cls = cls.view(cls.shape[0], *[1] * len(across), cls.shape[2], 1, -1).expand(*tokens.shape[:-2], 1, -1)
+    return torch.cat([cls, tokens], dim=-2).flatten(0, len(across))
 
 
 def from_lines(lines: Tensor, grid: Grid, axes: str) -> tuple[Tensor, Tensor]:
@@ -152,14 +149,14 @@ class DividedAttention(nn.Module):
         cls, tokens = torch.cat(cls, dim=-2), torch.cat(tokens, dim=-2)
         return self.out(torch.cat([cls, tokens.flatten(1, 3)], dim=1).flatten(2))
 
-    def split_heads(self, qkv: Tensor, axes: str) -> tuple[Tensor, Tensor, Tensor]:
+    def split_heads(self, qkv: Tensor, axes: str) -> list[Tensor]:
         """Queries, keys and values of a branch, each ``(N * lines, heads, 1 + L, head_dims)``.
 
         Args:
             qkv: ``(N, 1 + t * h * w, 3 * heads * head_dims)``, the branch's part of what ``self.qkv`` gives.
             axes: of the branch's lines.
         """
-        return to_lines(qkv.unflatten(-1, (3, -1, self.head_dims)).movedim(2, 0), self.grid, axes).unbind(0)
+        return [to_lines(part, self.grid, axes) for part in qkv.unflatten(-1, (3, -1, self.head_dims)).unbind(2)]
 
     def _attend(self, qkv: Tensor, mask: Tensor | None, axes: str) -> Tensor:
         return F.scaled_dot_product_attention(*self.split_heads(qkv, axes), attn_mask=mask,
