@@ -4,20 +4,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ssvideo.evaluation.live_memory import LiveMemory
 from ssvideo.models.layers.recomputed import recomputed_parts
 from tests.engine.step_models import METHODS, build, noise, total_loss
 
 
 def step(model, method):
-    """Loss and gradients of a step with dropout and drop path, and the bytes that its forward pass keeps."""
-    kept = {}
-    with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage()) and tensor,
-            lambda tensor: tensor):
+    """Loss and gradients of a step with dropout and drop path, and the most bytes of tensors that live at once."""
+    with LiveMemory(lambda tensor: 'all') as memory:
         loss = total_loss(model, noise(method, 0), seed=1)
-    kept_bytes = sum(storage.nbytes() for storage in kept.values())
-    loss.backward()
-    return loss, {name: parameter.grad for name, parameter in model.named_parameters()}, kept_bytes
+        loss.backward()
+    return loss, {name: parameter.grad for name, parameter in model.named_parameters()}, memory.peak
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -29,8 +26,14 @@ def test_checkpoint_activations__by_stage_changes_nothing_but_memory(method, tmp
         assert torch.equal(found, loss)
         for name, gradient in gradients.items():
             assert gradient is None and other[name] is None or torch.equal(other[name], gradient), name
-    assert memory[()] == pytest.approx(whole, rel=0.01) and memory[0, 1] == pytest.approx(memory[True], rel=0.01)
-    assert whole > 1.02 * max(memory[0,], memory[1,]) and min(memory[0,], memory[1,]) > 1.02 * memory[True]
+    for some in (True, (0,)):
+        found, other, memory['products', some] = step(build(method, tmp_path, checkpoint_activations=True, keep_products=some),
+                                                       method)
+        assert torch.equal(found, loss)
+        assert all(given is None or torch.equal(other[name], given) for name, given in gradients.items())
+    assert max(memory[()], whole) > max(memory[0,], memory[1,])
+    assert memory[0, 1] == memory[True] <= min(memory[0,], memory[1,])
+    assert memory[True] < memory['products', (0,)] < memory['products', True] < whole
 
 
 def test_checkpoint_activations__wrong_numbers():

@@ -64,7 +64,7 @@ def test_pretrainer__bfloat16_stays_inside_the_tokenizer(checkpoint):
     model.backbone.norm.register_forward_hook(lambda _, args, out: types.update(features=out.dtype))
     model(frames_of(model), mode='loss')
     assert types == dict(view=torch.float32, inside=torch.bfloat16, pixels=torch.float32, autocast=False, features=torch.float32)
-    assert all(p.dtype == torch.float32 for p in tokenizer.parameters())
+    assert all(p.dtype == torch.bfloat16 for p in tokenizer.parameters())  # cast once, not in every step
 
 
 def test_pretrainer__tokenizes_without_asking_the_device(checkpoint, monkeypatch):
@@ -81,7 +81,7 @@ def test_pretrainer__tokenizes_without_asking_the_device(checkpoint, monkeypatch
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_dalle_tokenizer__compiles_whole(checkpoint, precision):
     tokenizer = DalleTokenizer(checkpoint, precision=precision)
-    pictures = torch.rand(2, 3, 32, 32)
+    pictures = torch.rand(2, 3, 32, 32).to(getattr(torch, precision))
     compiled = torch.compile(tokenizer.encoder, fullgraph=True, backend='eager')
     whole = torch.compile(tokenizer.logits, fullgraph=True, backend='eager')
     with torch.inference_mode():

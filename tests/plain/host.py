@@ -105,6 +105,9 @@ class PlainDalleTokenizer(DalleTokenizer):
     Source: DALL-E, arXiv:2102.12092, App. A.
     """
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs | dict(precision='float32'))
+
     def forward(self, pixels: Tensor) -> Tensor:
         """See :meth:`Tokenizer.forward`."""
         self.to(memory_format=torch.contiguous_format)

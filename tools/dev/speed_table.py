@@ -1,7 +1,11 @@
 """Every figure of "Speed of a step" in docs/benchmarks.md, in one call.
 
     python tools/dev/speed_table.py --out work_dirs/speed_table.md
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 python tools/dev/speed_table.py    # the same, steadier
     OMP_NUM_THREADS=1 python tools/dev/speed_table.py --processor-time    # on a machine shared with other work
+
+The second keeps glibc from giving memory back between steps: on a CPU, the system's clearing of pages otherwise takes up to a
+third of the time of either side, more or less by chance.
 
 The steps of VIMPAC Small and of BEVT with Video Swin-T (a clip of 16 x 224 x 224 and two images, DALL-E's tokenizer at its
 published size) beside the plain ones, and Video Swin-T beside mmaction2's; what is compared takes turns.
@@ -27,9 +31,9 @@ CASES = {
     'vimpac': ['configs/vimpac_small.py', '--against', 'plain', '--batch', '2', '--parts', '--cfg-options', FUSED],
     'bevt': [
         'configs/bevt_swin_b.py', '--against', 'plain', '--batch', '1', '--parts', '--cfg-options', *SWIN_T, TWO_IMAGES, FUSED],
-    'bevt_bfloat16_tokenizer': [
-        'configs/bevt_swin_b.py', '--against', 'plain', '--batch', '1', '--cfg-options', *SWIN_T, TWO_IMAGES, FUSED,
-        'model.tokenizer.precision=bfloat16'],  # the plain tokenizer stays in float32
+    'bevt_bfloat16_tokenizer': [  # the plain tokenizer stays in float32, the plain backbone recomputes nothing
+        'configs/bevt_swin_b.py', '--against', 'plain', '--batch', '1', '--parts', '--cfg-options', *SWIN_T, TWO_IMAGES, FUSED,
+        'model.tokenizer.precision=bfloat16', 'model.backbone.checkpoint_activations=True', 'model.backbone.keep_products=[2,3]'],
     'swin': ['configs/bevt_video_swin_t.py', '--against', 'mmaction', '--batch', '1', '--cfg-options', FUSED]}
 
 

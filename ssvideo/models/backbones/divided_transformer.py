@@ -7,14 +7,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
 from ...structures import PAD, Features
 from ..layers.divided_attention import DividedAttention, line_masks, parse_layout
 from ..layers.dropout import Dropout
 from ..layers.positions import GridPositions, fit_positions
-from ..layers.recomputed import recomputed_parts
+from ..layers.recomputed import recompute, recomputed_parts
 from .base import Backbone
 
 NUM_SPECIAL = 5  # VIMPAC keeps five rows of the embedding table for special tokens; two are in use:
@@ -92,6 +91,8 @@ class DividedTransformer(Backbone):
         dropout: probability, of hidden states and attention weights.
         checkpoint_activations: recompute layers in the backward pass instead of keeping their activations: True for all,
             or the numbers of some, from 0.
+        keep_products: of these layers, those that keep the results of matrix products: half of the activations, at little
+            time. True, or numbers.
         init_cfg: mmengine's, for loading weights.
 
     Raises:
@@ -107,7 +108,7 @@ class DividedTransformer(Backbone):
                  num_layers: int = 6, num_heads: int = 8, attention_dims: int | None = None,
                  mlp_dims: int | None = None, layout: str = 'T,H|W', norm: Literal['post', 'pre'] = 'post',
                  dropout: float = 0.1, checkpoint_activations: bool | Sequence[int] = False,
-                 init_cfg: dict | None = None) -> None:
+                 keep_products: bool | Sequence[int] = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if len(grid) != 3 or min(grid) < 1:
             raise ValueError(f'DividedTransformer: grid must be three positive numbers (t, h, w), got {grid}')
@@ -117,6 +118,7 @@ class DividedTransformer(Backbone):
         self.vocab_size = vocab_size
         self.channels = (embed_dims,)
         self.recomputed = recomputed_parts('DividedTransformer: layers', checkpoint_activations, num_layers)
+        self.keeping = recomputed_parts('DividedTransformer: layers', keep_products, num_layers, 'keep_products')
         blocks = parse_layout(layout)
         self.line_axes = sorted({axes for block in blocks for axes in block})
 
@@ -179,7 +181,7 @@ class DividedTransformer(Backbone):
         for number, layer in enumerate(self.layers):
             wanted = rows if number == len(self.layers) - 1 else None
             if number in self.recomputed and torch.is_grad_enabled():
-                x = checkpoint(layer, x, masks, wanted, use_reentrant=False)
+                x = recompute(layer, x, masks, wanted, keep_products=number in self.keeping)
             else:
                 x = layer(x, masks, wanted)
         x = self.final_norm(x)

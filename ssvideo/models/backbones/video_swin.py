@@ -39,6 +39,8 @@ class VideoSwin(Backbone):
             stage but one ((1, 16, 16) for the published sizes).
         checkpoint_activations: recompute blocks in the backward pass instead of keeping their activations: True, or the
             numbers of the stages in which to do so, from 0; the first ones hold most.
+        keep_products: of these stages, those that keep the results of matrix products and attention: half of the
+            activations, at little time. True, or numbers.
         init_cfg: mmengine's; ``None`` keeps the initialisation made here.
 
     Raises:
@@ -53,7 +55,8 @@ class VideoSwin(Backbone):
                  depths: tuple[int, ...] = (2, 2, 18, 2), num_heads: tuple[int, ...] = (4, 8, 16, 32),
                  window_size: tuple[int, int, int] = (8, 7, 7), mlp_ratio: float = 4.0, drop_path_rate: float = 0.3,
                  image_stem: bool | None = None, token_stride: tuple[int, int, int] | None = None,
-                 checkpoint_activations: bool | Sequence[int] = False, init_cfg: dict | None = None) -> None:
+                 checkpoint_activations: bool | Sequence[int] = False, keep_products: bool | Sequence[int] = False,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         # A config gives lists.
         self.patch_size, self.window_size = _three('patch_size', patch_size), _three('window_size', window_size)
@@ -71,9 +74,11 @@ class VideoSwin(Backbone):
         self.mask_embedding = nn.Parameter(torch.zeros(embed_dims))
         drop_paths = iter([i * drop_path_rate / max(sum(depths) - 1, 1) for i in range(sum(depths))])
         recomputed = recomputed_parts('VideoSwin: stages', checkpoint_activations, len(depths))
+        keeping = recomputed_parts('VideoSwin: stages', keep_products, len(depths), 'keep_products')
         self.layers = ModuleList(
             SwinStage(dims, heads, self.window_size, mlp_ratio, [next(drop_paths) for _ in range(depth)],
-                      merge=dims != self.channels[-1], checkpoint_activations=number in recomputed)
+                      merge=dims != self.channels[-1], checkpoint_activations=number in recomputed,
+                      keep_products=number in keeping)
             for number, (dims, depth, heads) in enumerate(zip(self.channels, depths, num_heads)))
         self.add_module(f'norm{len(depths) - 1}', nn.LayerNorm(self.channels[-1]))
         self.apply(_initialise)

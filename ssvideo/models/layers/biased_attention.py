@@ -11,8 +11,9 @@ from torch.utils.flop_counter import register_flop_formula
 SEPARATED = -100.0
 """Attention logit of two cells that a shift brought together only by wrapping; as published."""
 LOG2_E = math.log2(math.e)
-SCORES_AT_ONCE = 2**18
-"""Attention weights that the backward pass holds at once: 1 MiB of them stays in a core's own cache."""
+SCORES_AT_ONCE = 2**20
+"""Attention weights that the backward pass holds at once, 4 MiB: little enough for the cache that cores share, and enough heads
+that each core has some."""
 
 
 @torch.library.custom_op('ssvideo::biased_attention', mutates_args=(), device_types='cpu')

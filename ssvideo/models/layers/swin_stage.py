@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from .recomputed import recompute
 from .window_attention import WindowAttention
 from .windows import Grid, Windows, windows_of
 
@@ -92,13 +92,14 @@ class SwinStage(nn.Module):
         drop_paths: drop-path rate of each block; their number is the depth.
         merge: whether a patch merging to the next stage follows (called by the backbone as ``downsample``).
         checkpoint_activations: recompute each block in the backward pass instead of keeping its activations.
+        keep_products: see :func:`recompute`.
     """
 
     def __init__(self, dims: int, num_heads: int, window: Grid, mlp_ratio: float, drop_paths: Sequence[float],
-                 merge: bool, checkpoint_activations: bool) -> None:
+                 merge: bool, checkpoint_activations: bool, keep_products: bool) -> None:
         super().__init__()
         self.window = window
-        self.checkpoint_activations = checkpoint_activations
+        self.checkpoint_activations, self.keep_products = checkpoint_activations, keep_products
         self.blocks = nn.ModuleList(SwinBlock(dims, num_heads, window, mlp_ratio, drop) for drop in drop_paths)
         self.downsample = PatchMerging(dims) if merge else None
 
@@ -110,7 +111,7 @@ class SwinStage(nn.Module):
         for i, block in enumerate(self.blocks):
             args = (x, shifted, apart) if i % 2 else (x, straight, None)
             if self.checkpoint_activations and self.training:
-                x = checkpoint(block, *args, use_reentrant=False)
+                x = recompute(block, *args, keep_products=self.keep_products)
             else:
                 x = block(*args)
         return x

@@ -52,7 +52,8 @@ class DalleTokenizer(FrameTokenizer):
     def logits(self, pictures: Tensor) -> Tensor:
         """``(M, 3, H, W)`` in [0, 1] -> ``(M, vocab_size, H / 8, W / 8)``, all at once."""
         with self.autocast(pictures.device):
-            return self.encoder(squeeze_range(pictures).contiguous(memory_format=torch.channels_last))
+            pictures = squeeze_range(pictures).to(self.encoder.head.weight.dtype, memory_format=torch.channels_last)
+            return self.encoder(pictures)
 
     def pictures_of(self, tokens: Tensor) -> Tensor:
         """``(M, h, w)`` int64 -> ``(M, 3, 8 h, 8 w)`` in [0, 1], all at once.

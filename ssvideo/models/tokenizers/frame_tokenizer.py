@@ -5,7 +5,7 @@ from abc import abstractmethod
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..layers.resize_pixels import FILTERS, Filter
 from .base import Tokenizer
@@ -82,7 +82,11 @@ class FrameTokenizer(Tokenizer):
         return frames.unflatten(0, tokens.shape[:2]).transpose(1, 2)
 
     def freeze(self) -> None:
-        """For the end of a constructor: no gradients, eval mode, and the faster memory format."""
+        """For the end of a constructor: no gradients, eval mode, the faster memory format, and convolutions in ``precision``."""
+        if self.precision == 'bfloat16':  # as autocast would have them, but once, and in half of the memory
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.bfloat16()
         self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU, more on tensor cores
         self.requires_grad_(False).eval()
 
