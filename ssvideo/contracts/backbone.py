@@ -98,6 +98,25 @@ def lets_pad_win(case: BackboneCase) -> None:
     assert torch.allclose(wins.summary, alone.summary, atol=1e-5), 'Masking a PAD changes the features.'
 
 
+def uses_what_it_is_told(case: BackboneCase) -> None:
+    """Told what it ``knows`` (that no token is PAD, which positions are read) it gives the same summary, and features there."""
+    backbone, mask = case.fresh().eval(), case.mask
+    positions = mask.flatten().nonzero().squeeze(1)
+    told = dict(whole=True, positions=positions)
+    assert told.keys() >= set(case.part.knows), f"knows names 'whole' and 'positions', got {case.part.knows}."
+    plain = case.encode(mask=mask)
+    for name in case.part.knows:
+        try:
+            with torch.no_grad():
+                features = backbone(case.inputs, mask, **{name: told[name]})
+        except TypeError as error:
+            raise AssertionError(f'knows names {name!r}, and forward does not take it: {error}.') from error
+        assert features.maps[-1].shape == plain.maps[-1].shape, f'With {name} the last map is {tuple(features.maps[-1].shape)}.'
+        read, expected = (found.maps[-1].flatten(0, 3)[positions] for found in (features, plain))
+        assert torch.allclose(read, expected, atol=1e-5) and torch.allclose(features.summary, plain.summary, atol=1e-5), \
+            f'With {name} it gives other features.'
+
+
 def gives_every_parameter_a_gradient(case: BackboneCase) -> None:
     """Gradients reach every trainable parameter, but those that only one-frame clips use."""
     backbone = case.fresh()
@@ -192,7 +211,7 @@ class BackboneStep(nn.Module):
 
 _OF_IMAGES = ('patch_embed_2d',)
 """Gets its gradient from one-frame clips."""
-BACKBONE_CHECKS = (returns_maps_and_a_summary, returns_finite_floats, hides_what_is_masked, lets_pad_win,
+BACKBONE_CHECKS = (returns_maps_and_a_summary, returns_finite_floats, hides_what_is_masked, lets_pad_win, uses_what_it_is_told,
                    gives_every_parameter_a_gradient, encodes_clips_apart, is_carried_by_its_state_dict, runs_on_any_device,
                    works_under_autocast, refuses_a_misspelt_argument, is_copied)
 BACKBONE_KIT = (is_registered, *BACKBONE_CHECKS, is_pickled, compiles_to_one_graph, trains_in_two_processes)

@@ -110,6 +110,20 @@ def looks_at_masked_positions_only(case: ObjectiveCase) -> None:
                                   'masked.positions.')
 
 
+def reads_no_more_than_it_says(case: ObjectiveCase) -> None:
+    """With ``positions_only`` what the maps hold at visible positions does not matter: backbones leave them out."""
+    if not case.part.positions_only or not case.features.maps:
+        return
+    visible = ~case.masked.mask.unsqueeze(-1)
+    maps = tuple(found.masked_fill(visible, 0.0) if found.shape[:4] == visible.shape[:4] else found
+                 for found in case.features.maps)
+    losses = []
+    for features in (case.features, replace(case.features, maps=maps)):
+        torch.manual_seed(0)
+        losses.append(case.fresh().train()(_leaves(features), case.masked)['loss'].detach())
+    assert torch.equal(*losses), f'With other features at visible positions the loss is {losses[1]}, else {losses[0]}.'
+
+
 def predicts_masked_positions(case: ObjectiveCase) -> None:
     """``predict``, where there is one, gives one token for each masked position: (P,) int64, or (P, C) float."""
     if type(case.part).predict is Objective.predict:
@@ -206,7 +220,8 @@ def _nothing(masked: MaskedTokens) -> MaskedTokens:
 
 
 OBJECTIVE_CHECKS = (returns_a_loss_and_metrics, names_its_metrics, gives_every_parameter_a_gradient,
-                    keeps_the_graph_where_nothing_is_masked, looks_at_masked_positions_only, predicts_masked_positions,
+                    keeps_the_graph_where_nothing_is_masked, looks_at_masked_positions_only, reads_no_more_than_it_says,
+                    predicts_masked_positions,
                     keeps_no_backbone, runs_on_any_device, works_under_autocast, is_carried_by_its_state_dict,
                     refuses_a_misspelt_argument, is_copied)
 OBJECTIVE_KIT = (is_registered, *OBJECTIVE_CHECKS, is_pickled, compiles_to_one_graph, trains_in_two_processes)

@@ -111,11 +111,18 @@ class PredictsEverywhere(MLM):
         return dict(loss=-chosen.mean() if len(masked.positions) else 0 * chosen.sum())
 
 
+class ReadsMoreThanItSays(MLM):
+    def forward(self, features, masked):
+        terms = super().forward(features, masked)
+        return terms | dict(loss=terms['loss'] + features.maps[-1].square().mean())
+
+
 @pytest.mark.parametrize(('cls', 'fault'), [
     (KeepsTheBackbone, 'must not keep the backbone itself. It keeps a DividedTransformer'),
     (MetricNamedLoss, 'The name of a metric must not contain "loss": \'pixel_loss\''),
     (UnusedLayer, r"Gradients reach every trainable parameter.* None reached \['spare.weight', 'spare.bias'\]"),
     (EmptyMean, 'Where nothing is masked the loss is a zero.* an empty mean is NaN'),
+    (ReadsMoreThanItSays, 'With ``positions_only`` what the maps hold at visible positions does not matter'),
     (PredictsEverywhere, 'only what is masked is predicted. With PAD at visible positions the loss is')])
 def test_wrong_objectives__are_named(cls, fault):
     with pytest.raises(AssertionError, match=fault):
@@ -123,6 +130,8 @@ def test_wrong_objectives__are_named(cls, fault):
 
 
 class Peeks(DividedTransformer):
+    knows = ()
+
     def forward(self, inputs, mask=None):
         features = super().forward(inputs, mask)
         features.summary = features.summary + inputs.float().mean((1, 2, 3)).unsqueeze(1)
@@ -130,6 +139,8 @@ class Peeks(DividedTransformer):
 
 
 class StopsTheDevice(DividedTransformer):
+    knows = ()
+
     def forward(self, inputs, mask=None):
         features = super().forward(inputs, mask)
         if features.summary.abs().max() > 1e6:
@@ -137,7 +148,19 @@ class StopsTheDevice(DividedTransformer):
         return features
 
 
+class DoesNotTakeWhatItKnows(DividedTransformer):
+    def forward(self, inputs, mask=None):
+        return super().forward(inputs, mask)
+
+
+class LosesWhatIsRead(DividedTransformer):
+    def forward(self, inputs, mask=None, whole=False, positions=None):
+        return super().forward(inputs, mask, whole, None if positions is None else positions[:1])
+
+
 @pytest.mark.parametrize(('cls', 'fault'), [
+    (DoesNotTakeWhatItKnows, "knows names 'whole', and forward does not take it"),
+    (LosesWhatIsRead, 'With positions it gives other features'),
     (Peeks, 'the content of hidden positions does not leak'),
     (StopsTheDevice, 'the host never waits for a value')])
 def test_wrong_backbones__are_named(cls, fault):
