@@ -22,8 +22,11 @@ def write_video(path: Path, num_frames: int = 40, size: tuple[int, int] = (96, 6
                 options: dict | None = None, pixel_format: str = 'yuv420p', rate: int = 25, times: list | None = None,
                 rotation: int = 0, audio: bool = False, container_format: str | None = None, first: int = 0) -> Path:
     """Encode ``picture(first), picture(first + 1), ...``; ``times`` are time stamps in 1/1000 s, else the rate is constant."""
+    options = options or {}
+    if codec == 'libx264':  # whose macroblock tree, in threads, gives other bytes from run to run
+        options = {'x264-params': 'mbtree=0'} | options
     with av.open(str(path), 'w', format=container_format) as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = pixel_format
         if times is not None:

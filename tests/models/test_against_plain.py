@@ -62,8 +62,10 @@ def compare(config, batch, dtype):
                                    msg=lambda m, n=name: f'{n}: {m}')
     largest = max(norms.values()).item()
     assert min(norms.values()) >= 0 and largest > 0.1
-    for name, value in plain_norms.items():  # some are rounding noise: neither softmax nor batch norm sees a shift
-        torch.testing.assert_close(norms[name], value, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * largest / 10,
+    for name, value in plain_norms.items():
+        shifts = 'projector' in name and name.endswith('bias')  # before a batch norm: the gradient is rounding noise
+        torch.testing.assert_close(norms[name], value, rtol=TOLERANCE[dtype],
+                                   atol=TOLERANCE[dtype] * largest * (1 if shifts else 0.1),
                                    msg=lambda m, n=name: f'{n}: {m}')
     return losses
 

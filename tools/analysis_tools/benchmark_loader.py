@@ -261,7 +261,7 @@ def compared_row(num_workers: int, costs: list[tuple[Cost, Cost]], num_clips: in
     """A row of the second table: clips a second, the ratio, its range over the rounds, and that of processor time."""
     bare, whole = (num_clips / statistics.median(pair[i].passing for pair in costs) for i in (0, 1))
     ratios = [bare.passing / whole.passing for bare, whole in costs]
-    processor = statistics.median(bare.processor / whole.processor for bare, whole in costs)
+    processor = statistics.median(bare.processor / whole.processor if whole.processor else math.nan for bare, whole in costs)
     return (str(num_workers), f'{bare:.4g}', f'{whole:.4g}', f'{statistics.median(ratios):.1%}',
             f'{min(ratios):.0%} to {max(ratios):.0%}', f'{processor:.1%}')
 
