@@ -15,12 +15,11 @@ from ..models.objectives.base import Objective
 
 CHEAP = frozenset((
     '_local_scalar_dense', '_log_softmax', '_native_batch_norm_legit_no_training', '_safe_softmax', '_softmax', '_to_copy',
-    '_unsafe_index', '_unsafe_view', 'all', 'amax', 'any', 'arange', 'argmax', 'avg_pool2d', 'cat', 'constant_pad_nd', 'copy_',
-    'cumsum', 'embedding', 'empty',
-    'floor_divide', 'full', 'gather', 'index', 'index_copy', 'index_put', 'index_select',
-    'linalg_vector_norm', 'max', 'max_pool2d_with_indices', 'mean', 'min', 'native_batch_norm', 'native_group_norm', 'native_layer_norm',
-    'new_empty', 'new_full', 'new_zeros', 'nll_loss_forward', 'nonzero', 'ones', 'roll', 'scalar_tensor', 'scatter',
-    'scatter_add', 'sort', 'stack', 'sum', 'topk', 'var', 'var_mean', 'zeros'))
+    '_unsafe_index', '_unsafe_view', 'all', 'amax', 'any', 'arange', 'argmax', 'avg_pool2d', 'cat', 'constant_pad_nd',
+    'copy_', 'cumsum', 'embedding', 'empty', 'floor_divide', 'full', 'gather', 'index', 'index_copy', 'index_put',
+    'index_select', 'linalg_vector_norm', 'max', 'max_pool2d_with_indices', 'mean', 'min', 'native_batch_norm',
+    'native_group_norm', 'native_layer_norm', 'new_empty', 'new_full', 'new_zeros', 'nll_loss_forward', 'nonzero', 'ones',
+    'roll', 'scalar_tensor', 'scatter', 'scatter_add', 'sort', 'stack', 'sum', 'topk', 'var', 'var_mean', 'zeros'))
 """Operators, beside pointwise ones and views, that move numbers, or compute a few operations on each: not counted."""
 
 
