@@ -1,4 +1,5 @@
 """The short form of the proof that broken files are named and nothing else is."""
+import os
 import random
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import broken_folder  # noqa: E402
 from broken_folder import KINDS, Video, broken, differences  # noqa: E402
 
 
-def test_broken_folder__trains_through_lists_each_once_and_swaps_none(tmp_path, capsys):
+def test_broken_folder__trains_through_lists_each_once_and_swaps_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, 'environ', os.environ.copy())  # the tool sets what the quickstart's recipes read
     broken_folder.main(['--out', str(tmp_path / 'out'), '--num-videos', '60'])
     said = capsys.readouterr().out
     assert '60 videos, 12 of them broken' in said
