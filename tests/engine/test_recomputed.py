@@ -38,4 +38,7 @@ def test_checkpoint_activations__by_stage_changes_nothing_but_memory(method, tmp
 
 def test_checkpoint_activations__wrong_numbers():
     with pytest.raises(ValueError, match=r'stages are numbered 0 to 3, got checkpoint_activations=\[1, 4\]: leave out \[4\]'):
-        recomputed_parts('VideoSwin: stages', [1, 4], 4)
+        recomputed_parts('VideoSwin: stages', 4, [1, 4])
+    with pytest.raises(ValueError, match=r'keep_products=\[2, 3\], but \[3\] are not recomputed'):
+        recomputed_parts('VideoSwin: stages', 4, [1, 2], [2, 3])
+    assert recomputed_parts('', 4, True, [3]) == ({0, 1, 2, 3}, {3}) and recomputed_parts('', 4, [1], True) == ({1}, {1})

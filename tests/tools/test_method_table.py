@@ -45,7 +45,6 @@ def test_method_table__trains_evaluates_and_keeps_what_is_there(quickstart, tmp_
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.log')} == logs, 'nothing is trained again'
 
 
-def test_method_table__says_what_the_quickstart_has_not_made(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        method_table.parse_args([str(tmp_path)])
-    assert 'lacks train.txt, finetune.txt' in capsys.readouterr().err
+def test_method_table__says_what_the_quickstart_has_not_made(tmp_path):
+    with pytest.raises(SystemExit, match='lacks train.txt, finetune.txt'):
+        method_table.main([str(tmp_path)])

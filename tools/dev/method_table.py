@@ -54,10 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, default=90, help='of training steps of each method')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='of the evaluation')
     parser.add_argument('--min-steps', type=int, default=300, help='of the probes')
-    args = parser.parse_args(argv)
-    if missing := [name for name in NEEDED if not (args.quickstart / name).exists()]:
-        parser.error(f'{args.quickstart} lacks {", ".join(missing)}: run tools/quickstart.sh first')
-    return args
+    return parser.parse_args(argv)
 
 
 @dataclass
@@ -163,6 +160,8 @@ def table(found: dict[str, dict], chance: float) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Train and evaluate every method, and write the table."""
     args = parse_args(argv)
+    if missing := [name for name in NEEDED if not (args.quickstart / name).exists()]:
+        sys.exit(f'error: {args.quickstart} lacks {", ".join(missing)}: run tools/quickstart.sh first')
     out, source = args.out.resolve(), args.quickstart.resolve()
     classes = len((source / 'classes.txt').read_text().split())
     os.environ.update(QUICKSTART=str(source), QUICKSTART_CLASSES=str(classes))

@@ -117,8 +117,8 @@ class DividedTransformer(Backbone):
         self.grid = tuple(grid)
         self.vocab_size = vocab_size
         self.channels = (embed_dims,)
-        self.recomputed = recomputed_parts('DividedTransformer: layers', checkpoint_activations, num_layers)
-        self.keeping = recomputed_parts('DividedTransformer: layers', keep_products, num_layers, 'keep_products')
+        self.recomputed, self.keeping = recomputed_parts('DividedTransformer: layers', num_layers, checkpoint_activations,
+                                                         keep_products)
         blocks = parse_layout(layout)
         self.line_axes = sorted({axes for block in blocks for axes in block})
 

@@ -39,8 +39,8 @@ class VideoSwin(Backbone):
             stage but one ((1, 16, 16) for the published sizes).
         checkpoint_activations: recompute blocks in the backward pass instead of keeping their activations: True, or the
             numbers of the stages in which to do so, from 0; the first ones hold most.
-        keep_products: of these stages, those that keep the results of matrix products and attention: half of the
-            activations, at little time. True, or numbers.
+        keep_products: of these stages, those that keep the results of matrix products: half of the activations, at little
+            time. True, or numbers. Results of attention are always kept.
         init_cfg: mmengine's; ``None`` keeps the initialisation made here.
 
     Raises:
@@ -73,8 +73,7 @@ class VideoSwin(Backbone):
             self.patch_embed_2d = None
         self.mask_embedding = nn.Parameter(torch.zeros(embed_dims))
         drop_paths = iter([i * drop_path_rate / max(sum(depths) - 1, 1) for i in range(sum(depths))])
-        recomputed = recomputed_parts('VideoSwin: stages', checkpoint_activations, len(depths))
-        keeping = recomputed_parts('VideoSwin: stages', keep_products, len(depths), 'keep_products')
+        recomputed, keeping = recomputed_parts('VideoSwin: stages', len(depths), checkpoint_activations, keep_products)
         self.layers = ModuleList(
             SwinStage(dims, heads, self.window_size, mlp_ratio, [next(drop_paths) for _ in range(depth)],
                       merge=dims != self.channels[-1], checkpoint_activations=number in recomputed,

@@ -1,7 +1,7 @@
 """Parts of a backbone that are computed again in the backward pass, but for what is dear and small."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
@@ -23,27 +23,35 @@ PRODUCTS = ATTENTION | {
 """What takes nearly all of the time of a part, and half of its memory."""
 
 
-def recomputed_parts(what: str, asked: bool | Sequence[int], num: int, name: str = 'checkpoint_activations') -> frozenset[int]:
-    """Read the argument ``checkpoint_activations`` or ``keep_products``.
+def recomputed_parts(what: str, num: int, recomputed: bool | Sequence[int],
+                     keep_products: bool | Sequence[int] = False) -> tuple[frozenset[int], frozenset[int]]:
+    """Read the arguments ``checkpoint_activations`` and ``keep_products``.
 
     Args:
-        what: names the parts in the message, such as ``'VideoSwin: stages'``.
-        asked: True for all, False for none, or numbers of parts from 0.
+        what: names the parts in a message, such as ``'VideoSwin: stages'``.
         num: how many there are.
-        name: of the argument.
+        recomputed: True for all, False for none, or numbers of parts from 0.
+        keep_products: which of these keep the results of matrix products: True for all, False for none, or numbers.
 
     Returns:
-        The numbers of the parts that are meant.
+        The numbers of the parts that are recomputed, and of those among them that keep products.
 
     Raises:
-        ValueError: for a number that no part has.
+        ValueError: for a number that no part has, or products kept by a part that is not recomputed.
     """
-    if isinstance(asked, bool):
-        return frozenset(range(num) if asked else ())
-    if wrong := [number for number in asked if number not in range(num)]:
-        raise ValueError(f'{what} are numbered 0 to {num - 1}, got {name}={list(asked)}: leave out {wrong}, or '
-                         'set True for all')
-    return frozenset(asked)
+    parts = _numbers(recomputed, range(num))
+    if wrong := parts - set(range(num)):
+        raise ValueError(f'{what} are numbered 0 to {num - 1}, got checkpoint_activations={sorted(parts)}: leave out '
+                         f'{sorted(wrong)}, or set True for all')
+    keeping = _numbers(keep_products, parts)
+    if wrong := keeping - parts:
+        raise ValueError(f'{what}: keep_products={sorted(keeping)}, but {sorted(wrong)} are not recomputed: name them in '
+                         f'checkpoint_activations, too (now {sorted(parts)})')
+    return parts, keeping
+
+
+def _numbers(asked: bool | Sequence[int], everything: Iterable[int]) -> frozenset[int]:
+    return frozenset((everything if asked else ()) if isinstance(asked, bool) else asked)
 
 
 def recompute(function: Callable[..., Tensor], *inputs, keep_products: bool = False) -> Tensor:
