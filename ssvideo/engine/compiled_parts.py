@@ -70,11 +70,10 @@ def _modules_of(model: nn.Module, parts: Sequence[str]) -> Iterator[tuple[str, n
 
 
 def _with_any_number_of_positions(function: Callable) -> Callable:
-    def call(*inputs, positions: Tensor | None = None, **known):
-        if positions is None:
-            return function(*inputs, **known)
-        torch._dynamo.maybe_mark_dynamic(positions, 0)
-        return function(*inputs, positions=positions, **known)
+    def call(*inputs, **known):
+        if known.get('positions') is not None:
+            torch._dynamo.maybe_mark_dynamic(known['positions'], 0)
+        return function(*inputs, **known)
     return call
 
 
