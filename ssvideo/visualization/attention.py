@@ -102,7 +102,7 @@ def window_weights(module: WindowAttention, x: Tensor, windows: Windows, apart: 
     scores = query @ key.transpose(-1, -2) / query.shape[-1]**0.5  # (N * num_windows, heads, L, L)
     bias = module.position_bias(windows.length)
     if apart is not None:
-        bias = bias.masked_fill(apart, SEPARATED).repeat(len(x) // windows.num_windows, 1, 1, 1)
+        bias = (bias + SEPARATED * apart).repeat(len(x) // windows.num_windows, 1, 1, 1)
     return (scores + bias).softmax(-1)
 
 

@@ -15,7 +15,7 @@ def written_out(qkv, bias, apart):
     """As the paper says it, with all weights in memory."""
     query, key, value = qkv.unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
     scores = query @ key.transpose(-1, -2) / (DIMS // HEADS)**0.5
-    added = bias if apart is None else torch.where(apart, SEPARATED, bias).repeat(len(qkv) // len(apart), 1, 1, 1)
+    added = bias if apart is None else (bias + SEPARATED * apart).repeat(len(qkv) // len(apart), 1, 1, 1)
     return ((scores + added).softmax(-1) @ value).transpose(1, 2).flatten(2)
 
 
@@ -28,10 +28,10 @@ def problem(shifted, dtype):
     return qkv.to(dtype).requires_grad_(), bias.to(dtype).requires_grad_(), windows
 
 
-@pytest.mark.parametrize('scores', [1, 300, 2**18], ids=['a head of a window', 'some heads', 'many windows'])
+@pytest.mark.parametrize('weights_at_once', [1, 300, 2**18], ids=['a head of a window', 'some heads', 'many windows'])
 @pytest.mark.parametrize('shifted', [False, True])
-def test_attention_and_gradients__equal_written_out(monkeypatch, shifted, scores):
-    monkeypatch.setattr(module, 'SCORES_AT_ONCE', scores)
+def test_attention_and_gradients__equal_written_out(monkeypatch, shifted, weights_at_once):
+    monkeypatch.setattr(module, 'WEIGHTS_AT_ONCE', weights_at_once)
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         qkv, bias, windows = problem(shifted, dtype)
         got = biased_attention(qkv, bias, windows.apart(), list(windows.runs))[0]

@@ -12,6 +12,7 @@ from ...registry import MODELS
 from ...structures import PAD, Features
 from ..layers.divided_attention import DividedAttention, line_masks, parse_layout
 from ..layers.dropout import Dropout
+from ..layers.linear import Linear
 from ..layers.positions import GridPositions, fit_positions
 from ..layers.recomputed import recompute, recomputed_parts
 from .base import Backbone
@@ -131,7 +132,7 @@ class DividedTransformer(Backbone):
         self.layers = nn.ModuleList(
             DividedLayer([DividedAttention(embed_dims, attention_dims, num_heads, branches, self.grid, dropout)
                           for branches in blocks],
-                         nn.Sequential(nn.Linear(embed_dims, mlp_dims), nn.GELU(), nn.Linear(mlp_dims, embed_dims)),
+                         nn.Sequential(Linear(embed_dims, mlp_dims), nn.GELU(), Linear(mlp_dims, embed_dims)),
                          embed_dims, norm, dropout)
             for _ in range(num_layers))
         self.final_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS) if norm == 'pre' else nn.Identity()

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
+
 Grid = tuple[int, int, int]
 AXES = 'THW'
 
@@ -128,8 +130,8 @@ class DividedAttention(nn.Module):
         self.grid = grid
         self.head_dims = attention_dims // num_heads
         self.dropout = dropout
-        self.qkv = nn.Linear(dims, 3 * attention_dims)  # rows: (branch, q k v, head, head_dims)
-        self.out = nn.Linear(attention_dims, dims)
+        self.qkv = Linear(dims, 3 * attention_dims)  # rows: (branch, q k v, head, head_dims)
+        self.out = Linear(attention_dims, dims)
 
     def forward(self, x: Tensor, masks: dict[str, Tensor | None]) -> Tensor:
         """Attend.

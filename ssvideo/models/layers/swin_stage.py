@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
 from .recomputed import recompute
 from .window_attention import WindowAttention
 from .windows import Grid, Windows, windows_of
@@ -21,8 +22,8 @@ class Mlp(nn.Module):
 
     def __init__(self, dims: int, hidden_dims: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dims, hidden_dims)
-        self.fc2 = nn.Linear(hidden_dims, dims)
+        self.fc1 = Linear(dims, hidden_dims)
+        self.fc2 = Linear(hidden_dims, dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the last axis."""
@@ -70,7 +71,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, dims: int) -> None:
         super().__init__()
-        self.reduction = nn.Linear(4 * dims, 2 * dims, bias=False)
+        self.reduction = Linear(4 * dims, 2 * dims, bias=False)
         self.norm = nn.LayerNorm(4 * dims)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .biased_attention import SEPARATED, biased_attention
+from .linear import Linear
 from .windows import Grid, Windows
 
 
@@ -28,8 +29,8 @@ class WindowAttention(nn.Module):
         self.window = window
         num_distances = (2 * window[0] - 1) * (2 * window[1] - 1) * (2 * window[2] - 1)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(num_distances, num_heads))
-        self.qkv = nn.Linear(dims, 3 * dims)
-        self.proj = nn.Linear(dims, dims)
+        self.qkv = Linear(dims, 3 * dims)
+        self.proj = Linear(dims, dims)
 
     def forward(self, x: Tensor, windows: Windows, apart: Tensor | None) -> Tensor:
         """Attend.
@@ -50,7 +51,7 @@ class WindowAttention(nn.Module):
         beside = 1
         if apart is not None:
             beside = windows.num_windows
-            bias = bias.masked_fill(apart, SEPARATED).flatten(0, 1).unsqueeze(0)  # (1, windows * heads, L, L)
+            bias = (bias + SEPARATED * apart).flatten(0, 1).unsqueeze(0)  # (1, windows * heads, L, L)
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).unflatten(0, (-1, beside))
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)  # (N * windows / beside, ..., L, C / heads)
         out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
