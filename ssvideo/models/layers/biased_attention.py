@@ -151,7 +151,7 @@ def _runs(num_windows: int, apart: Tensor | None, runs: list[int]) -> Iterator[t
         return
     first = 0
     for length in runs:
-        separated = apart[first, 0].float() * (SEPARATED * LOG2_E)
+        separated = apart[first, 0] * (SEPARATED * LOG2_E)
         for clip in range(0, num_windows, len(apart)):
             yield slice(clip + first, clip + first + length), separated
         first += length
