@@ -41,7 +41,7 @@ def test_large_map__has_the_results_and_gradients_of_torchs(monkeypatch, shape, 
         weights = torch.randn_like(got)
         wanted = torch.autograd.grad((expected * weights).sum(), (rows, *theirs.parameters()))
         for a, b in zip(torch.autograd.grad((got * weights).sum(), (rows, *ours.parameters())), wanted):
-            torch.testing.assert_close(a, b)
+            torch.testing.assert_close(a, b, rtol=0, atol=2e-6 * b.abs().max().item())  # sums over 1000 rows
 
 
 def test_small_map__is_a_matrix_product():
