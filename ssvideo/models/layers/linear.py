@@ -20,7 +20,7 @@ class Linear(nn.Linear):
         """Map the last axis."""
         if not _faster_as_convolution(x, self.weight):
             return super().forward(x)
-        pixels = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C, 1, rows), channels last in memory
+        pixels = x.contiguous().view(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C, 1, rows), channels last in memory
         mapped = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)
         return mapped.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
