@@ -76,6 +76,9 @@ def biased_attention_backward(grad: Tensor, qkv: Tensor, bias: Tensor, apart: Te
         runs: as the forward pass had it.
         attended: first result of the forward pass.
         shifts: second result of the forward pass.
+
+    Returns:
+        Of the shapes of ``qkv`` and ``bias``; the latter in the precision it was computed in.
     """
     parts, results, out_grads = _heads(qkv, 3, len(bias)), _heads(attended, 1, len(bias))[0], _heads(grad, 1, len(bias))[0]
     dtype, scale = shifts.dtype, parts.shape[-1] ** -0.5
@@ -84,7 +87,7 @@ def biased_attention_backward(grad: Tensor, qkv: Tensor, bias: Tensor, apart: Te
     bias = bias.to(dtype)
     spaces = _space(bias), _space(bias)
     # One sum for each window of a piece: cores then add what they computed themselves.
-    grad_bias = bias.new_zeros(_windows_at_once(*bias.shape[:2]), *bias.shape)
+    grad_bias = bias.new_zeros(min(len(qkv), _windows_at_once(*bias.shape[:2])), *bias.shape)
     for piece, separated in _pieces(results, apart, runs):
         query, key, value = parts[:, *piece].to(dtype).contiguous().flatten(1, 2)
         (weights, score_grad), by_window = (space[:len(query)] for space in spaces), shifts[piece].shape[:2]
