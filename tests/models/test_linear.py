@@ -10,6 +10,15 @@ from ssvideo.models.layers import linear as module
 from ssvideo.models.layers.linear import Linear
 
 
+@pytest.fixture(autouse=True)
+def two_threads():
+    """With one, torch gives no such convolution to oneDNN."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def pair(bias=True):
     """Ours and torch's, with the same weights."""
     torch.manual_seed(0)
@@ -45,16 +54,22 @@ def test_large_map__has_the_results_and_gradients_of_torchs(monkeypatch, shape, 
 
 
 def test_small_map__is_a_matrix_product():
-    assert 'aten::mkldnn_convolution' not in operators(pair()[0], torch.randn(1000, 24))
+    assert 'aten::conv2d' not in operators(pair()[0], torch.randn(1000, 24))
+
+
+def test_one_thread__takes_a_matrix_product(monkeypatch):
+    monkeypatch.setattr(module, 'LARGE_PRODUCT', 1)
+    torch.set_num_threads(1)
+    assert 'aten::conv2d' not in operators(pair()[0], torch.randn(1000, 24))
 
 
 def test_other_precisions__are_matrix_products(monkeypatch):
     monkeypatch.setattr(module, 'LARGE_PRODUCT', 1)
     layer, x = pair()[0], torch.randn(1000, 24)
     with torch.autocast('cpu', torch.bfloat16):
-        assert 'aten::mkldnn_convolution' not in operators(layer, x)
+        assert 'aten::conv2d' not in operators(layer, x)
         assert layer(x).dtype == torch.bfloat16
-    assert 'aten::mkldnn_convolution' not in operators(layer.double(), x.double())
+    assert 'aten::conv2d' not in operators(layer.double(), x.double())
 
 
 def test_exported_graph__holds_a_linear_map_for_other_machines(monkeypatch):

@@ -10,7 +10,7 @@ LARGE_PRODUCT = 2**28
 
 
 class Linear(nn.Linear):
-    """``nn.Linear``; a large map in float32 on a CPU is computed as a convolution of single pixels.
+    """``nn.Linear``; a large map in float32 on several cores of a CPU is computed as a convolution of single pixels.
 
     Both are the same map, equal but for rounding. oneDNN, which computes the convolution, adds the bias on the way and sums its
     gradient, and is up to 1.3 times as fast as the matrix product that ``F.linear`` calls: see docs/benchmarks.md.
@@ -28,10 +28,11 @@ class Linear(nn.Linear):
 def _faster_as_convolution(x: Tensor, weight: Tensor) -> bool:
     if x.device.type != 'cpu' or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or not _onednn_is_there():
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or not _onednn_would_do_it():
         return False
     return x.numel() * len(weight) >= LARGE_PRODUCT
 
 
-def _onednn_is_there() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+def _onednn_would_do_it() -> bool:
+    # With one thread torch does not give convolutions of single pixels to oneDNN, but to a slow way of its own.
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and torch.get_num_threads() > 1
