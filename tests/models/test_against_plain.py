@@ -58,7 +58,8 @@ def compare(config, batch, dtype):
     (losses, norms), (plain_losses, plain_norms) = found
     assert norms.keys() == plain_norms.keys() and sum('loss' in name for name in losses) > 1
     for name, value in plain_losses.items():
-        torch.testing.assert_close(losses[name], value, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], check_dtype=False,
+        tolerance = 1e-6 if 'accuracy' in name else TOLERANCE[dtype]  # shares of right ids are float32 in one, float64 in the other
+        torch.testing.assert_close(losses[name], value, rtol=tolerance, atol=tolerance, check_dtype=False,
                                    msg=lambda m, n=name: f'{n}: {m}')
     largest = max(norms.values()).item()
     assert min(norms.values()) >= 0 and largest > 0.1
