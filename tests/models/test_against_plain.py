@@ -58,7 +58,7 @@ def compare(config, batch, dtype):
     (losses, norms), (plain_losses, plain_norms) = found
     assert norms.keys() == plain_norms.keys() and sum('loss' in name for name in losses) > 1
     for name, value in plain_losses.items():
-        tolerance = 1e-6 if 'accuracy' in name else TOLERANCE[dtype]  # shares of right ids are float32 in one, float64 in the other
+        tolerance = 1e-6 if 'accuracy' in name else TOLERANCE[dtype]  # which is float32 in one of them
         torch.testing.assert_close(losses[name], value, rtol=tolerance, atol=tolerance, check_dtype=False,
                                    msg=lambda m, n=name: f'{n}: {m}')
     largest = max(norms.values()).item()
